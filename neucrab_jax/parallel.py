@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one data-parallel adapter: batching, placement, processes.
+
+Nobody else in this project says `pmap`. Within a process, a batch is split over
+the local devices; between processes, each takes its own slice of the examples,
+and `gather` brings the slices together.
+
+Axes: N examples, B batch, P devices of this process.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+# The name of the mapped axis, for collectives inside a mapped function.
+AXIS = 'devices'
+
+
+def is_primary() -> bool:
+  """Whether this process is the one that writes results."""
+  return jax.process_index() == 0
+
+
+def round_up(size: int, *, multiple: int) -> int:
+  return -(-size // multiple) * multiple
+
+
+def process_slice(num_examples: int) -> slice:
+  """The contiguous share of N examples that is this process's to work on."""
+  share = -(-num_examples // jax.process_count())
+  start = min(jax.process_index() * share, num_examples)
+  return slice(start, min(start + share, num_examples))
+
+
+def gather(local: np.ndarray, *, num_examples: int) -> np.ndarray:
+  """Brings every process's `process_slice` together, on every process.
+
+  Args:
+    local: [n, ...], the rows of this process's slice.
+    num_examples: N, over all processes.
+
+  Returns:
+    [N, ...]
+  """
+  if jax.process_count() == 1:
+    return local
+  share = -(-num_examples // jax.process_count())
+  padded = np.zeros((share, *local.shape[1:]), local.dtype)
+  padded[: len(local)] = local
+  rows = multihost_utils.process_allgather(padded, tiled=True)
+  return np.asarray(rows)[:num_examples]
+
+
+def all_agree(flag: bool) -> bool:
+  """Whether the flag is true on every process."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(np.all(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+@functools.partial(jax.pmap, in_axes=(0, None))
+def _copy(unused_device, tree):
+  return tree
+
+
+def replicate(tree: Any) -> Any:
+  """Puts a copy of every leaf on each local device: [...] to [P, ...]."""
+  return _copy(np.arange(jax.local_device_count()), tree)
+
+
+def shard(batch: np.ndarray, *, batch_size: int) -> np.ndarray:
+  """Pads a batch with zeros and splits it over the local devices.
+
+  Args:
+    batch: [b, ...] with b at most `batch_size`.
+    batch_size: B, a multiple of the number of local devices.
+
+  Returns:
+    [P, B / P, ...]
+  """
+  devices = jax.local_device_count()
+  if len(batch) < batch_size:
+    padding = np.zeros((batch_size - len(batch), *batch.shape[1:]), batch.dtype)
+    batch = np.concatenate([batch, padding])
+  return batch.reshape(devices, batch_size // devices, *batch.shape[1:])
+
+
+def unshard(tree: Any, *, size: int) -> Any:
+  """Undoes `shard`: [P, B / P, ...] to NumPy [size, ...], padding dropped."""
+  return jax.tree.map(
+      lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:size], tree
+  )
+
+
+def data_parallel(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Compiles `function(replicated, sharded)` to run on all local devices."""
+  return jax.pmap(function, axis_name=AXIS, devices=jax.local_devices())

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How records reach the disk: hashed, written atomically, read without pickle.
+
+Every record of this project (features, scores, rankings, weights) is either an
+`.npz` of plain arrays or a JSON object.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+# What NumPy and zipfile raise on truncated, damaged or foreign files.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+class DamagedFileError(ValueError):
+  """A file is there, but what it holds cannot be trusted."""
+
+
+def digest(*parts: Any) -> str:
+  """SHA-256 of a sequence of arrays, bytes and JSON values, as hex.
+
+  Dtype and shape are part of an array's digest, and each part is framed by its
+  length, so that no two different sequences share their bytes.
+  """
+  sha = hashlib.sha256()
+  for part in parts:
+    if isinstance(part, np.ndarray):
+      header = f'{part.dtype.str}{part.shape}'.encode()
+      body = np.ascontiguousarray(part).data.cast('B') if part.size else b''
+    elif isinstance(part, bytes | memoryview):
+      header, body = b'bytes', part
+    else:
+      header, body = b'json', json.dumps(part, sort_keys=True).encode()
+    sha.update(f'{len(header)}:{len(body)}:'.encode() + header)
+    sha.update(body)
+  return sha.hexdigest()
+
+
+def digest_sources(*packages: Any) -> str:
+  """SHA-256 of the Python source of packages: what a cached result was made by.
+
+  Args:
+    *packages: imported packages or modules of this project.
+  """
+  files = []
+  for package in packages:
+    file = pathlib.Path(package.__file__)
+    files += file.parent.rglob('*.py') if file.stem == '__init__' else [file]
+  return digest(*(file.read_bytes() for file in sorted(files)))
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """Gives a temporary path beside `path` that becomes `path` on success.
+
+  A reader sees the old file or the new one, never a part; of two writers at
+  once the last one wins.
+  """
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+  os.close(handle)
+  temporary = pathlib.Path(name)
+  try:
+    yield temporary
+    # mkstemp makes files private; results are as readable as any other file.
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+  with atomic_path(path) as temporary:
+    temporary.write_text(text, encoding='utf-8')
+
+
+def write_json(path: str | os.PathLike, record: Any) -> None:
+  """Writes a JSON record, refusing NaN and Infinity, which JSON has not."""
+  write_text(path, json.dumps(record, indent=2, allow_nan=False) + '\n')
+
+
+def write_npz(
+    path: str | os.PathLike, arrays: Mapping[str, np.ndarray]
+) -> None:
+  """Writes a compressed `.npz` of plain arrays."""
+  for name, array in arrays.items():
+    if array.dtype.hasobject:
+      raise ValueError(f'Array {name!r} holds Python objects, not numbers.')
+  with atomic_path(path) as temporary, temporary.open('wb') as file:
+    np.savez_compressed(file, **arrays)
+
+
+def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """Reads every array of an `.npz`, never unpickling.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    DamagedFileError: if it is no `.npz`, is truncated or damaged, or holds
+      pickled objects.
+  """
+  path = pathlib.Path(path)
+  if not path.exists():
+    raise FileNotFoundError(f'There is no file {str(path)!r}.')
+  try:
+    archive = np.load(path, allow_pickle=False)
+    if isinstance(archive, np.ndarray):
+      raise ValueError('it is a single .npy array')
+    with archive:
+      return {name: archive[name] for name in archive.files}
+  except _DAMAGE as error:
+    if 'allow_pickle' in str(error):
+      raise DamagedFileError(
+          f'{str(path)!r} holds pickled Python objects, which could run any '
+          'code on loading. Save plain numeric arrays instead.'
+      ) from error
+    raise DamagedFileError(
+        f'{str(path)!r} is not a readable .npz: {error}. Was it written whole?'
+    ) from error
