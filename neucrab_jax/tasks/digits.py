@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundled task: 1,797 real handwritten digits.
+
+They come with scikit-learn: the test set of the UCI "Optical Recognition of
+Handwritten Digits", 8×8 with values 0 to 16.
+"""
+
+import functools
+
+import numpy as np
+
+from neucrab_jax.tasks import arrays, preprocessing, sampling, spelling
+from neucrab_jax.tasks import task as task_lib
+
+_SIZE = 32
+_NUM_CLASSES = 10
+
+# The rest, 1,000, is 'train'. These numbers and the seed make the split: it is
+# fixed for good, as scores on another split cannot be compared.
+_NUM_TEST = 497
+_NUM_VALIDATION = 300
+_SPLIT_SEED = 0
+
+_SPLITS = ('train', 'validation', 'trainval', 'test')
+
+
+def _upsample(image: np.ndarray) -> np.ndarray:
+  """[8, 8] with values 0 to 16, to [32, 32, 1] uint8.
+
+  Every step is exact in float32, so any version of Pillow gives these bytes.
+  """
+  grey = np.rint(image * (255 / 16)).astype(np.uint8)
+  rgb = np.repeat(grey[:, :, np.newaxis], 3, 2)
+  return np.rint(preprocessing.resize(rgb, _SIZE)[:, :, :1]).astype(np.uint8)
+
+
+def split_indices(labels: np.ndarray) -> dict[str, np.ndarray]:
+  """The stratified splits, as ascending indices into the 1,797 digits."""
+  everything = np.arange(len(labels))
+  test = sampling.stratified_sample(labels, _NUM_TEST, _SPLIT_SEED)
+  trainval = np.setdiff1d(everything, test)
+  validation = trainval[
+    sampling.stratified_sample(labels[trainval], _NUM_VALIDATION, _SPLIT_SEED)
+  ]
+  return {
+    'train': np.setdiff1d(trainval, validation),
+    'validation': validation,
+    'trainval': trainval,
+    'test': test,
+  }
+
+
+@functools.cache
+def _load_arrays() -> tuple[np.ndarray, np.ndarray]:
+  """Images [1797, 32, 32, 1] uint8 and labels [1797] int32."""
+  from sklearn import datasets
+
+  digits = datasets.load_digits()
+  images = np.stack([_upsample(image) for image in digits.images])
+  labels = digits.target.astype(np.int32)
+  # They are shared by all who read the task.
+  images.setflags(write=False)
+  labels.setflags(write=False)
+  return images, labels
+
+
+def _read(split: str) -> task_lib.Examples:
+  if split not in _SPLITS:
+    raise spelling.unknown("split of 'digits'", split, _SPLITS)
+  images, labels = _load_arrays()
+  indices = split_indices(labels)[split]
+  return arrays.make_examples(images[indices], labels[indices])
+
+
+def load() -> task_lib.Task:
+  """The task `digits`: splits of 1,000, 300 and 497, and 'trainval'."""
+  return task_lib.Task(
+    name='digits',
+    num_classes=_NUM_CLASSES,
+    class_names=tuple(str(digit) for digit in range(_NUM_CLASSES)),
+    splits=_SPLITS,
+    reader=_read,
+  )
