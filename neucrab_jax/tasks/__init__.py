@@ -7,12 +7,13 @@
       image = decode()  # uint8 [H, W, 3]
 
 A task is a name built in (`names()`), a folder of images, an `.npz`, or any
-image classification dataset of TFDS.
+image classification data set of TFDS.
 """
 
 import os
+import pathlib
 
-from neucrab_jax.tasks import arrays, digits
+from neucrab_jax.tasks import arrays, digits, folder, from_tfds, vtab
 from neucrab_jax.tasks.preprocessing import resize
 from neucrab_jax.tasks.sampling import stratified_sample
 from neucrab_jax.tasks.task import Examples, Task
@@ -29,11 +30,43 @@ __all__ = [
 
 def names() -> tuple[str, ...]:
   """The built-in tasks: the bundled one and the four of the paper."""
-  return ('digits',)
+  return ('digits', *vtab.NAMES)
+
+
+def _load_path(name: str) -> Task:
+  """Loads a folder or a file that is there."""
+  path = pathlib.Path(name).expanduser()
+  if path.is_dir():
+    return folder.load(name)
+  if path.suffix == '.npz':
+    return arrays.load(name)
+  raise ValueError(
+    f'The file {name!r} is no task. Give a folder of images or an .npz.'
+  )
 
 
 def load(name: str, data_dir: str | os.PathLike | None = None) -> Task:
-  """Loads a task, without reading its images."""
+  """Loads a task, without reading its images.
+
+  Args:
+    name: a name of `names()`; a path to a folder of images or to an `.npz`; or
+      a name of TFDS, such as 'cifar10', 'cats_vs_dogs' or
+      'imagenet_v2/topimages:3.0.0'.
+    data_dir: where TFDS keeps its data, downloaded and prepared there if it is
+      not there yet. TFDS's own default if None.
+
+  Raises:
+    ValueError: if there is no such task, or it is not one of classification.
+    RuntimeError: if TFDS cannot download or prepare it.
+  """
   if name == 'digits':
     return digits.load()
-  return arrays.load(name)
+  if name in vtab.NAMES:
+    return vtab.load(name, data_dir)
+  if name and pathlib.Path(name).expanduser().exists():
+    return _load_path(name)
+  if name.startswith(('.', '~', os.sep)) or name.endswith('.npz'):
+    raise ValueError(f'There is no folder or file {name!r}.')
+  builder = from_tfds.find_builder(name, data_dir, built_in=names())
+  from_tfds.prepare(builder)
+  return from_tfds.load(name, builder)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The four tasks of the paper, with the splits of VTAB.
+
+Reference: github.com/google-research/task_adaptation, `data/caltech.py`,
+`data/oxford_flowers102.py`, `data/patch_camelyon.py` and `data/sun397.py`,
+where 'validation' is called "val".
+"""
+
+import os
+from typing import Any
+
+from neucrab_jax.tasks import from_tfds
+from neucrab_jax.tasks import task as task_lib
+
+# The versions that VTAB asks TFDS for.
+_TFDS_NAMES = {
+  'caltech101': 'caltech101:3.*.*',
+  'oxford_flowers102': 'oxford_flowers102:2.*.*',
+  'patch_camelyon': 'patch_camelyon:2.*.*',
+  'sun397': 'sun397/tfds:4.*.*',
+}
+
+# Caltech101 has no validation split: it is the last tenth of train.
+_CALTECH101_TRAIN_PERCENT = 90
+# 30 images for each of 102 classes, if the data's own record does not say.
+_CALTECH101_TRAINVAL = 3060
+
+_SPLITS = {
+  'train': 'train',
+  'validation': 'validation',
+  'trainval': 'train+validation',
+  'test': 'test',
+  'train800': 'train[:800]',
+  'val200': 'validation[:200]',
+  'train800val200': 'train[:800]+validation[:200]',
+}
+
+NAMES = tuple(_TFDS_NAMES)
+
+
+def _cut_caltech101(builder: Any) -> dict[str, str]:
+  """The splits of Caltech101, whose size depends on the version prepared."""
+  splits = builder.info.splits
+  trainval = splits['train'].num_examples if splits else _CALTECH101_TRAINVAL
+  cut = _CALTECH101_TRAIN_PERCENT * trainval // 100
+  return {
+    'train': f'train[:{cut}]',
+    'validation': f'train[{cut}:]',
+    'trainval': 'train',
+    'test': 'test',
+    'train800': 'train[:800]',
+    'val200': f'train[{cut}:{cut + 200}]',
+    'train800val200': f'train[:800]+train[{cut}:{cut + 200}]',
+  }
+
+
+def load(name: str, data_dir: str | os.PathLike | None) -> task_lib.Task:
+  """Loads one of the four; the name alone in TFDS gives TFDS's own splits."""
+  builder = from_tfds.find_builder(_TFDS_NAMES[name], data_dir, built_in=NAMES)
+  from_tfds.prepare(builder)
+  splits = _cut_caltech101(builder) if name == 'caltech101' else _SPLITS
+  return from_tfds.load(name, builder, vtab_splits=splits)
