@@ -20,13 +20,13 @@ import numpy as np
 
 # What NumPy and zipfile raise on truncated, damaged or foreign files.
 _DAMAGE = (
-    OSError,
-    EOFError,
-    KeyError,
-    ValueError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
+  OSError,
+  EOFError,
+  KeyError,
+  ValueError,
+  NotImplementedError,
+  zipfile.BadZipFile,
+  zlib.error,
 )
 
 
@@ -101,14 +101,18 @@ def write_json(path: str | os.PathLike, record: Any) -> None:
 
 
 def write_npz(
-    path: str | os.PathLike, arrays: Mapping[str, np.ndarray]
+  path: str | os.PathLike,
+  arrays: Mapping[str, np.ndarray],
+  *,
+  compress: bool = False,
 ) -> None:
-  """Writes a compressed `.npz` of plain arrays."""
+  """Writes an `.npz` of plain arrays; floats hardly compress, and slowly."""
   for name, array in arrays.items():
     if array.dtype.hasobject:
       raise ValueError(f'Array {name!r} holds Python objects, not numbers.')
+  save = np.savez_compressed if compress else np.savez
   with atomic_path(path) as temporary, temporary.open('wb') as file:
-    np.savez_compressed(file, **arrays)
+    save(file, **arrays)
 
 
 def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -131,9 +135,9 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
   except _DAMAGE as error:
     if 'allow_pickle' in str(error):
       raise DamagedFileError(
-          f'{str(path)!r} holds pickled Python objects, which could run any '
-          'code on loading. Save plain numeric arrays instead.'
+        f'{str(path)!r} holds pickled Python objects, which could run any '
+        'code on loading. Save plain numeric arrays instead.'
       ) from error
     raise DamagedFileError(
-        f'{str(path)!r} is not a readable .npz: {error}. Was it written whole?'
+      f'{str(path)!r} is not a readable .npz: {error}. Was it written whole?'
     ) from error

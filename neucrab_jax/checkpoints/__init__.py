@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is ranked: checkpoints by name and group, restored into networks."""
+
+import dataclasses
+import os
+
+from neucrab_jax import spelling
+from neucrab_jax.checkpoints import groups as _groups
+from neucrab_jax.checkpoints import restoring as _restoring
+from neucrab_jax.checkpoints.restoring import Backbone as Backbone
+from neucrab_jax.checkpoints.spec import Checkpoint as Checkpoint
+
+
+def groups() -> tuple[str, ...]:
+  """The known groups."""
+  return tuple(_groups.GROUPS)
+
+
+def names(group: str | None = None) -> tuple[str, ...]:
+  """The checkpoints of a group, or of all groups.
+
+  Raises:
+    ValueError: if the group is unknown.
+  """
+  if group is not None and group not in _groups.GROUPS:
+    raise spelling.unknown('group', group, groups())
+  chosen = groups() if group is None else (group,)
+  return tuple(spec.name for key in chosen for spec in _groups.GROUPS[key])
+
+
+def get(name: str) -> Checkpoint:
+  """The spec of a checkpoint.
+
+  Raises:
+    ValueError: if the name is unknown.
+  """
+  for specs in _groups.GROUPS.values():
+    for spec in specs:
+      if spec.name == name:
+        return spec
+  raise spelling.unknown('checkpoint', name, (*names(), *groups()))
+
+
+def select(selection: str) -> tuple[Checkpoint, ...]:
+  """Reads a selection: groups and names, separated by commas.
+
+  Returns:
+    The specs in the order given, each once.
+
+  Raises:
+    ValueError: if the selection is empty or a part of it unknown.
+  """
+  parts = [part.strip() for part in selection.split(',') if part.strip()]
+  if not parts:
+    raise ValueError(
+      'No checkpoint is chosen. Give a group or names separated by commas; '
+      f'groups: {", ".join(groups())}.'
+    )
+  chosen = [
+    name
+    for part in parts
+    for name in (names(part) if part in groups() else (part,))
+  ]
+  return tuple(get(name) for name in dict.fromkeys(chosen))
+
+
+def restore(
+  checkpoint: str | Checkpoint, path: str | os.PathLike | None = None
+) -> Backbone:
+  """Restores a checkpoint: `restore(name)(images).features`.
+
+  Args:
+    checkpoint: a name or a spec.
+    path: of the weights, if they are elsewhere than the spec says.
+
+  Raises:
+    FileNotFoundError: if there are no such weights.
+    ValueError: if the name is unknown, or the weights don't fit.
+  """
+  if isinstance(checkpoint, str):
+    checkpoint = get(checkpoint)
+  if path is not None:
+    checkpoint = dataclasses.replace(checkpoint, path=os.fspath(path))
+  return _restoring.restore(checkpoint)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `Checkpoint` record: what is ranked, and what its network expects."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+  """A pre-trained network.
+
+  Preprocessing belongs to the checkpoint, not to the run: an image reaches the
+  network at the size, in the value range and by the resize method that it was
+  trained with.
+
+  Attributes:
+    name: unique among all checkpoints.
+    architecture: a name of `models.names()`.
+    path: of the weights file.
+    group: of the benchmark, such as 'mini_1'.
+    image_size: pixels, height and width.
+    value_range: what 0 and 255 become.
+    resize_method: a method of `tasks.resize`.
+  """
+
+  name: str
+  architecture: str
+  path: str
+  group: str
+  image_size: int = 224
+  value_range: tuple[float, float] = (-1.0, 1.0)
+  resize_method: str = 'bilinear'

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What checkpoints make of a task: extraction, its record and its cache."""
+
+from neucrab_jax.features.extraction import extract as extract
+from neucrab_jax.features.extraction import round_batch_size as round_batch_size
+from neucrab_jax.features.record import Features as Features
+from neucrab_jax.features.record import read as read
+from neucrab_jax.features.record import write as write

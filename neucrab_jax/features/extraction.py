@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Features of a task's examples, data-parallel over all local devices.
+
+Host and devices work at the same time: threads decode and resize the next
+batches while the devices run the current one.
+
+Axes: N examples, B batch, D features, Z source classes.
+"""
+
+import collections
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from neucrab_jax import checkpoints, parallel, tasks
+from neucrab_jax.features import record
+
+# Decodes one image, in any thread.
+_Decode = Callable[[], np.ndarray]
+# What a decoded pixel can be, before the network's own value range.
+_PIXEL_MAX = 255.0
+# More threads than this only wait for each other, or for the disk.
+_MAX_THREADS = 32
+# Batches ready or in the making per thread: enough to hide an uneven one.
+_BATCHES_AHEAD = 2
+
+
+@functools.cache
+def _forward(
+  module: nn.Module, value_range: tuple[float, float]
+) -> Callable[..., tuple[jax.Array, jax.Array | None]]:
+  """The compiled network, shared by all checkpoints of an architecture."""
+  low, high = value_range
+
+  def forward(variables, images):
+    outputs = module.apply(
+      variables, low + images * ((high - low) / _PIXEL_MAX)
+    )
+    if outputs.logits is None:
+      return outputs.features, None
+    return outputs.features, jax.nn.softmax(outputs.logits)
+
+  return parallel.data_parallel(forward)
+
+
+def _load_batch(
+  decoders: list[_Decode], *, size: int, method: str
+) -> np.ndarray:
+  """Decodes and resizes a batch on the host: [b, size, size, 3] f32."""
+  images = [
+    tasks.resize(decode(), size=size, method=method) for decode in decoders
+  ]
+  return np.stack(images).astype(np.float32, copy=False)
+
+
+def _prefetch(
+  load: Callable[[list[_Decode]], np.ndarray],
+  batches: Iterable[list[_Decode]],
+) -> Iterator[np.ndarray]:
+  """Loads batches in threads, a few ahead of their use, in order."""
+  threads = min(os.cpu_count() or 1, _MAX_THREADS)
+  pool = futures.ThreadPoolExecutor(threads, 'decode')
+  batches = iter(batches)
+  try:
+    ahead = collections.deque(
+      pool.submit(load, batch)
+      for batch in itertools.islice(batches, _BATCHES_AHEAD * threads)
+    )
+    while ahead:
+      loaded = ahead.popleft().result()
+      for batch in itertools.islice(batches, 1):
+        ahead.append(pool.submit(load, batch))
+      yield loaded
+  finally:
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _batched(items: Iterable, size: int) -> Iterator[list]:
+  items = iter(items)
+  while batch := list(itertools.islice(items, size)):
+    yield batch
+
+
+def round_batch_size(batch_size: int) -> int:
+  """The batch size as used: every local device gets the same share.
+
+  Raises:
+    ValueError: if it is not positive.
+  """
+  if batch_size < 1:
+    raise ValueError(f'The batch size must be at least 1, not {batch_size}.')
+  return parallel.round_up(batch_size, multiple=jax.local_device_count())
+
+
+def extract(
+  backbone: checkpoints.Backbone,
+  examples: tasks.Examples,
+  *,
+  indices: np.ndarray | None = None,
+  batch_size: int = 128,
+  advance: Callable[[int], None] = lambda count: None,
+) -> record.Features:
+  """Runs a restored network over examples.
+
+  The last batch is padded, and the padding dropped, so the result depends
+  neither on the batch size nor on the number of devices. With several processes
+  each works on its own slice, and all get the whole result.
+
+  Args:
+    backbone: the network, whose checkpoint says how to prepare images.
+    examples: of a task's split.
+    indices: [N], which examples, ascending; all of them by default.
+    batch_size: B, over all local devices; rounded up to a multiple of them.
+    advance: called with the number of examples done since the last call.
+
+  Returns:
+    Features [N, D] in the order of the indices, and source_probs [N, Z] if the
+    network has a head.
+
+  Raises:
+    ValueError: if an image cannot be decoded, or a feature is NaN or Inf.
+  """
+  checkpoint = backbone.checkpoint
+  if indices is None:
+    indices = np.arange(len(examples))
+  batch_size = round_batch_size(batch_size)
+  forward = _forward(backbone.module, tuple(checkpoint.value_range))
+  variables = parallel.replicate(backbone.variables)
+  load = functools.partial(
+    _load_batch, size=checkpoint.image_size, method=checkpoint.resize_method
+  )
+  mine = indices[parallel.process_slice(len(indices))]
+  count = len(mine)
+  if not count:  # More processes than examples: this one learns the shapes.
+    mine = indices[:1]
+  # One batch is always running while the next is sent.
+  running: collections.deque = collections.deque()
+  done = []
+
+  def collect():
+    outputs, size = running.popleft()
+    done.append(parallel.unshard(outputs, size=size))
+    advance(size)
+
+  batches = _prefetch(load, _batched(examples.open(mine), batch_size))
+  for images in batches:
+    sharded = parallel.shard(images, batch_size=batch_size)
+    running.append((forward(variables, sharded), len(images)))
+    if len(running) > 1:
+      collect()
+  while running:
+    collect()
+
+  features, source_probs = (
+    None
+    if parts[0] is None
+    else parallel.gather(
+      np.concatenate(parts)[:count], num_examples=len(indices)
+    )
+    for parts in zip(*done, strict=True)
+  )
+  _check_finite(features, checkpoint=checkpoint.name)
+  return record.Features(
+    features=features,
+    labels=examples.labels[indices],
+    source_probs=source_probs,
+  )
+
+
+def _check_finite(features: np.ndarray, *, checkpoint: str) -> None:
+  bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+  if bad.size:
+    raise ValueError(
+      f'{checkpoint} gives NaN or Inf for {bad.size} of {len(features)} '
+      f'examples, the first of them number {bad[0]}. Are its weights sound, '
+      'and is its value range right?'
+    )

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `Features` record: what a checkpoint makes of a task's examples.
+
+Axes: N examples, D features, Z source classes.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from neucrab_jax import records
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+  """Features of one checkpoint on one split of a task.
+
+  Attributes:
+    features: [N, D] f32.
+    labels: [N] i32.
+    source_probs: [N, Z] f32, the source head's probabilities, or None.
+    provenance: where they came from, a JSON object.
+  """
+
+  features: np.ndarray
+  labels: np.ndarray
+  source_probs: np.ndarray | None = None
+  provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def fingerprint(self) -> str:
+    """SHA-256 of the arrays."""
+    probs = [] if self.source_probs is None else [self.source_probs]
+    return records.digest(self.features, self.labels, *probs)
+
+
+def write(path: str | os.PathLike, features: Features) -> None:
+  """Writes the record as one `.npz`, with its own checksum."""
+  arrays = {'features': features.features, 'labels': features.labels}
+  if features.source_probs is not None:
+    arrays['source_probs'] = features.source_probs
+  about = {**features.provenance, 'sha256': features.fingerprint()}
+  arrays['provenance'] = np.array(json.dumps(about))
+  records.write_npz(path, arrays)
+
+
+def read(path: str | os.PathLike) -> Features:
+  """Reads an `.npz` of features that this or any other framework wrote.
+
+  Args:
+    path: of a file with the arrays `features` [N, D], `labels` [N] and
+      optionally `source_probs` [N, Z], of any float and integer type. A
+      checksum is verified where there is one.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    DamagedFileError: if it is not what was written, or lacks an array.
+    ValueError: if features or probabilities are no real numbers.
+  """
+  arrays = records.read_npz(path)
+  missing = sorted({'features', 'labels'} - set(arrays))
+  if missing:
+    raise records.DamagedFileError(
+      f'{str(path)!r} lacks the array {missing[0]!r}; it has '
+      f'{", ".join(sorted(arrays)) or "none"}.'
+    )
+  for name in ('features', 'source_probs'):
+    if name in arrays and arrays[name].dtype.kind not in 'fiu':
+      raise ValueError(
+        f'{str(path)!r}: {name} must be real numbers, not {arrays[name].dtype}.'
+      )
+  labels = arrays['labels']
+  probs = arrays.get('source_probs')
+  result = Features(
+    features=arrays['features'].astype(np.float32),
+    # Labels that are not integers are left for the shared check to refuse.
+    labels=labels.astype(np.int32) if labels.dtype.kind in 'iu' else labels,
+    source_probs=None if probs is None else probs.astype(np.float32),
+    provenance=_provenance(arrays, path=path),
+  )
+  expected = result.provenance.get('sha256')
+  if expected is not None and expected != result.fingerprint():
+    raise records.DamagedFileError(
+      f'{str(path)!r} does not match its own checksum: it was changed or '
+      'damaged after it was written.'
+    )
+  return result
+
+
+def _provenance(
+  arrays: Mapping[str, np.ndarray], *, path: str | os.PathLike
+) -> dict[str, Any]:
+  if 'provenance' not in arrays:
+    return {'file': pathlib.Path(path).name}
+  try:
+    provenance = json.loads(str(arrays['provenance']))
+    if isinstance(provenance, dict):
+      return provenance
+  except json.JSONDecodeError:
+    pass
+  raise records.DamagedFileError(
+    f'{str(path)!r}: its provenance is no JSON object.'
+  )

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to say to somebody who gave a name that is not known."""
+
+import difflib
+from collections.abc import Iterable
+
+# Below this, difflib's nearest name has nothing to do with the given one.
+_RESEMBLANCE = 0.5
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+  """' Did you mean …?', or nothing if no known name resembles the given one."""
+  matches = difflib.get_close_matches(name, known, n=1, cutoff=_RESEMBLANCE)
+  return f' Did you mean {matches[0]!r}?' if matches else ''
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
+  """The error for an unknown name: the known ones and the nearest."""
+  known = tuple(known)
+  return ValueError(
+    f'Unknown {kind} {name!r}.{nearest(name, known)} Known: {", ".join(known)}.'
+  )
