@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linear: held-out accuracy of a logistic regression, a control.
+
+Axes: N examples, D features, C classes, S splits.
+"""
+
+import jax
+import numpy as np
+
+from neucrab_jax.measures import inputs
+from neucrab_jax.ops import linear as linear_ops
+
+VARIANT = 'held-out accuracy on stratified quarters, standardised features'
+SPREAD = 'splits'
+LIMITS = {
+  'l2': (0.0, None),
+  'num_splits': (3, None),
+  'max_iterations': (1, None),
+}
+
+# The share of every class that a split holds out.
+_HELD_OUT = 0.25
+
+
+def _held_out(key: jax.Array, labels: np.ndarray, *, num_splits: int):
+  """Which examples each split holds out: a random quarter of every class.
+
+  A class with a single example is never held out.
+
+  Returns:
+    [S, N] bool.
+  """
+  labels = np.asarray(labels)
+  draws = np.asarray(jax.random.uniform(key, (num_splits, len(labels))))
+  counts = np.bincount(labels)
+  quarter = np.minimum(np.ceil(_HELD_OUT * counts), counts - 1)
+  starts = np.cumsum(counts) - counts
+  held_out = np.zeros(draws.shape, bool)
+  for split, draw in enumerate(draws):
+    order = np.lexsort((draw, labels))  # By class, at random within it.
+    place = np.arange(len(labels)) - starts[labels[order]]
+    held_out[split, order] = place < quarter[labels[order]]
+  return held_out
+
+
+def linear(
+  *,
+  features: jax.Array,
+  labels: jax.Array,
+  key: jax.Array,
+  l2: float = 1e-3,
+  num_splits: int = 5,
+  max_iterations: int = 200,
+) -> inputs.Score:
+  """How well a linear classifier on frozen features does on held-out examples.
+
+  Args:
+    features: [N, D].
+    labels: [N], integers from 0 to C − 1.
+    key: of the splits.
+    l2: strength of the penalty on the weights of the mean loss; 1e-3 is
+      scikit-learn's C = 1 at 1,000 examples.
+    num_splits: S, each of three quarters for training and one held out.
+    max_iterations: of L-BFGS.
+
+  Returns:
+    The mean accuracy over splits, in [0, 1], and the standard deviation over
+    splits.
+
+  Raises:
+    ValueError: if no class has two examples.
+
+  Reference:
+    Li et al., "Ranking Neural Checkpoints", CVPR 2021, section 3.1.
+  """
+  held_out = _held_out(key, labels, num_splits=num_splits)
+  if not held_out.any():
+    raise ValueError(
+      'No class has two examples, so none can be held out for a linear '
+      'classifier.'
+    )
+  std = np.std(features, axis=0)
+  x = (features - np.mean(features, axis=0)) / np.where(std > 0, std, 1)
+  classifiers = linear_ops.fit(
+    x,
+    labels,
+    num_classes=int(np.max(labels)) + 1,
+    l2=l2,
+    max_iterations=max_iterations,
+    example_weights=(~held_out).astype(x.dtype),
+  )
+  unfinished = num_splits - int(np.sum(classifiers.converged))
+  if unfinished:
+    inputs.warn(
+      f'L-BFGS stopped at {max_iterations} iterations without converging on '
+      f'{unfinished} of {num_splits} splits.'
+    )
+  right = np.asarray(linear_ops.predict(classifiers, x)) == labels
+  accuracies = (right & held_out).sum(axis=1) / held_out.sum(axis=1)
+  return inputs.Score(accuracies.mean(), accuracies.std(ddof=1))
