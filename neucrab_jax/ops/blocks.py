@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shapes that many checkpoints share: buckets of dimensions, example blocks.
+
+Every new shape costs a compilation, so features are padded with zero columns to
+a bucket of dimensions and with weightless rows to whole blocks of examples. The
+blocks are what the kernels scan over, so that an N×K array is never held.
+
+Axes: N examples, D features, K components, T blocks, B examples of a block.
+"""
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Below this many dimensions a matmul is too small for padding to be felt.
+SMALLEST_BUCKET = 32
+
+# Elements of the B×K array that a scan holds: 4 MiB in f32, a core's share of
+# the last cache level, and big enough that a matmul runs at full speed.
+BLOCK_ELEMENTS = 1 << 20
+
+# Fewer examples in a block than this, and the loop costs more than its work.
+SMALLEST_BLOCK = 256
+
+# Matmuls feed logs and differences: no TF32, no bf16, whatever the device.
+PRECISION = jax.lax.Precision.HIGHEST
+
+
+def bucket(size: int) -> int:
+  """The dimensions to pad `size` dimensions to: the next power of two."""
+  return max(SMALLEST_BUCKET, 1 << (size - 1).bit_length())
+
+
+def is_traced(*arrays) -> bool:
+  return any(isinstance(array, jax.core.Tracer) for array in arrays)
+
+
+def as_float(x) -> jax.Array | np.ndarray:
+  """f32, or f64 where JAX has it enabled; on the host where it can be."""
+  dtype = jnp.result_type(float)
+  return x.astype(dtype) if is_traced(x) else np.asarray(x, dtype)
+
+
+def pad(x, shape: tuple[int, ...], value: float = 0.0):
+  """Pads the end of each axis; on the host where it can be, to compile less."""
+  widths = [(0, new - old) for old, new in zip(x.shape, shape, strict=True)]
+  if not any(after for _, after in widths):
+    return x
+  module = jnp if is_traced(x) else np
+  return module.pad(x, widths, constant_values=value)
+
+
+def crop(x, shape: tuple[int, ...]):
+  """Undoes `pad`; on the host where it can be, to compile less."""
+  if x.shape == tuple(shape):
+    return x
+  index = tuple(slice(size) for size in shape)
+  return x[index] if is_traced(x) else jnp.asarray(np.asarray(x)[index])
+
+
+def block_shape(num_examples: int, width: int) -> tuple[int, int]:
+  """How to cut N examples, of which a scan holds B×width at a time.
+
+  Args:
+    num_examples: N.
+    width: the columns that the kernel makes per example.
+
+  Returns:
+    (T, B), with T B >= N and as few rows of padding as can be.
+  """
+  largest = max(SMALLEST_BLOCK, BLOCK_ELEMENTS // width)
+  num_blocks = -(-num_examples // largest)
+  rows = -(-num_examples // num_blocks)
+  return num_blocks, -(-rows // 8) * 8
+
+
+def to_blocks(x, shape: tuple[int, int]) -> jax.Array:
+  """Cuts [N, ...] into [T, B, ...], zeros at the end."""
+  padded = pad(x, (shape[0] * shape[1], *x.shape[1:]))
+  return padded.reshape(*shape, *x.shape[1:])
+
+
+def weights_of(num_examples: int, example_weights) -> jax.Array:
+  """[N] weights of the examples, one each if there are none."""
+  if example_weights is None:
+    return np.ones(num_examples, jnp.result_type(float))
+  return as_float(example_weights)
+
+
+def check(x, num_components: int, example_weights) -> None:
+  """Refuses what no mixture or clustering can be fitted to."""
+  shape = np.shape(x)
+  if len(shape) != 2 or 0 in shape:
+    raise ValueError(f'Expected examples of shape [N, D], got {shape}.')
+  if not 1 <= num_components <= shape[0]:
+    raise ValueError(
+      f'{num_components} components for {shape[0]} examples: choose between '
+      f'1 and {shape[0]}.'
+    )
+  if example_weights is not None and np.shape(example_weights) != shape[:1]:
+    raise ValueError(
+      f'Expected one weight for each of {shape[0]} examples, got '
+      f'{np.shape(example_weights)}.'
+    )
+
+
+@flax.struct.dataclass
+class Affine:
+  """What `standardise` took away: data = standard * scale + centre."""
+
+  centre: jax.Array  # [D]
+  scale: jax.Array  # []
+
+
+def standardise(
+  x: jax.Array, weights: jax.Array, num_dims: jax.Array | int | None = None
+) -> tuple[jax.Array, Affine]:
+  """Centres, and divides by one scale: the mean variance becomes one.
+
+  Args:
+    x: [T, B, D]
+    weights: [T, B], zero where there is no example.
+    num_dims: how many of the D are not padding; all if not given.
+
+  Returns:
+    [T, B, D] and how to go back. Rows without weight are zero.
+  """
+  num_dims = x.shape[-1] if num_dims is None else num_dims
+  present = (weights > 0)[..., None]
+  total = jnp.maximum(jnp.sum(weights), jnp.finfo(x.dtype).tiny)
+  share = (weights / total)[..., None]
+  x = jnp.where(present, x, 0)
+  # By the largest value first, so that no square overflows.
+  largest = jnp.max(jnp.abs(x))
+  largest = jnp.where(largest > 0, largest, 1)
+  x = x / largest
+  mean = jnp.sum(share * x, axis=(0, 1))
+  # Once more: the first mean is only as good as the offset is small.
+  mean = mean + jnp.sum(share * (x - mean), axis=(0, 1))
+  x = jnp.where(present, x - mean, 0)
+  spread = jnp.sqrt(jnp.sum(share * x**2) / num_dims)
+  spread = jnp.where(spread > 0, spread, 1)
+  return x / spread, Affine(centre=mean * largest, scale=spread * largest)

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+import jax
+import numpy as np
+import oracles
+import pytest
+
+from neucrab_jax.ops import gmm
+
+KEY = jax.random.key(0)
+
+
+def test_responsibilities_are_those_of_scikit_learn(features):
+  x, _ = features
+  mixture = gmm.fit(KEY, x, initial_means=x[:8])
+  oracle = oracles.fit(x, x[:8])
+  r = gmm.responsibilities(mixture, x)
+  np.testing.assert_allclose(r, oracle.predict_proba(x), atol=1e-4)
+  np.testing.assert_allclose(np.sum(r, axis=1), 1, atol=1e-5)
+
+
+def test_log_likelihood_is_that_of_scikit_learn(features):
+  x, _ = features
+  mixture = gmm.fit(KEY, x, initial_means=x[:8])
+  oracle = oracles.fit(x, x[:8])
+  assert int(mixture.num_iterations) == oracle.n_iter_
+  assert gmm.log_likelihood(mixture, x) == pytest.approx(
+    oracle.score(np.float64(x)), abs=1e-3
+  )
+
+
+def _with_collapse(x):
+  return np.concatenate([x[:100], np.repeat(x[:20], 25, axis=0)])
+
+
+def _with_constant(x):
+  x = x.copy()
+  x[:, 3] = 5
+  return x
+
+
+CASES = {
+  'plain': lambda x: x,
+  'small': lambda x: x * np.float32(1e-3),
+  'large': lambda x: x * np.float32(1e3),
+  'constant': _with_constant,
+  'duplicated': _with_collapse,
+  'wide': lambda x: x[:20],
+}
+
+
+@pytest.mark.parametrize('num_components', [8, 120, 590])
+@pytest.mark.parametrize('case', CASES)
+def test_nleep_is_that_of_scikit_learn(features, case, num_components):
+  x, y = features
+  x = CASES[case](x)
+  y = y[: len(x)]
+  means = x[: min(num_components, len(x) - 2)]
+  means = means + np.float32(1e-3) * x.std()
+  mixture = gmm.fit(KEY, x, initial_means=means)
+  oracle = oracles.fit(x, means)
+  assert gmm.leep(mixture, x, y, num_classes=6) == pytest.approx(
+    oracles.leep(oracle.predict_proba(np.float64(x)), y), abs=1e-4
+  )
+
+
+def test_is_scikit_learn_in_double_precision(x64, features):
+  x = np.float64(features[0])
+  mixture = gmm.fit(KEY, x, initial_means=x[:80])
+  oracle = oracles.fit(x, x[:80])
+  np.testing.assert_allclose(mixture.means, oracle.means_, atol=1e-8)
+  np.testing.assert_allclose(mixture.variances, oracle.covariances_, rtol=1e-6)
+  np.testing.assert_allclose(
+    gmm.log_likelihood(mixture, x), oracle.score(x), rtol=1e-10
+  )
+
+
+def test_log_likelihood_never_falls(features):
+  x, _ = features
+  history = np.asarray(
+    gmm.fit(KEY, x, num_components=60, tolerance=0).log_likelihoods
+  )
+  assert (np.diff(history) > -1e-3).all()
+
+
+def test_an_example_without_weight_is_absent(features):
+  x, y = features
+  weights = np.ones(len(x), 'f4')
+  weights[::7] = 0
+  spoiled = x.copy()
+  spoiled[::7] = 1e10
+  with_all = gmm.fit(KEY, spoiled, initial_means=x[:8], example_weights=weights)
+  without = gmm.fit(KEY, x[weights > 0], initial_means=x[:8])
+  np.testing.assert_allclose(with_all.means, without.means, atol=1e-4)
+  np.testing.assert_allclose(
+    gmm.leep(with_all, x, y, num_classes=6, example_weights=weights),
+    gmm.leep(without, x[weights > 0], y[weights > 0], num_classes=6),
+    atol=1e-5,
+  )
+
+
+def test_a_weight_of_three_is_three_copies(features):
+  x, y = features
+  times = np.arange(len(x)) % 4
+  copies = np.repeat(np.arange(len(x)), times)
+  weighted = gmm.fit(
+    KEY, x, initial_means=x[:8], example_weights=times.astype('f4')
+  )
+  copied = gmm.fit(KEY, x[copies], initial_means=x[:8])
+  np.testing.assert_allclose(weighted.variances, copied.variances, rtol=1e-3)
+  np.testing.assert_allclose(
+    gmm.leep(weighted, x, y, num_classes=6, example_weights=times),
+    gmm.leep(copied, x[copies], y[copies], num_classes=6),
+    atol=1e-5,
+  )
+
+
+def test_blocks_do_not_change_the_score(features):
+  x, y = features
+  mixture = gmm.fit(KEY, x, num_components=20)
+  r = np.float64(gmm.responsibilities(mixture, x))
+  assert gmm.leep(mixture, x, y, num_classes=6) == pytest.approx(
+    oracles.leep(r, y), abs=1e-5
+  )
+
+
+def test_many_seeds_are_each_seed(features):
+  x, y = features
+  keys = jax.random.split(KEY, 3)
+  many = gmm.fit_many(keys, x, num_components=10)
+  assert many.means.shape == (3, 10, x.shape[1])
+  scores = gmm.leep(many, x, y, num_classes=6)
+  alone = [
+    gmm.leep(gmm.fit(key, x, num_components=10), x, y, num_classes=6)
+    for key in keys
+  ]
+  np.testing.assert_allclose(scores, alone, atol=1e-4)
+
+
+def test_one_compilation_serves_many_checkpoints(features):
+  x, y = features
+  x = np.tile(x, (1, 10))
+  x = x + np.random.default_rng(0).normal(size=x.shape).astype('f4')
+  before = gmm._fit._cache_size(), gmm._leep._cache_size()
+  for d in range(20, 180, 10):
+    mixture = gmm.fit(KEY, x[:, :d], num_components=5, max_iterations=3)
+    gmm.leep(mixture, x[:, :d], y, num_classes=6)
+  assert gmm._fit._cache_size() - before[0] <= 4
+  assert gmm._leep._cache_size() - before[1] <= 4
+
+
+def test_does_not_touch_the_array_it_is_given(features):
+  x, _ = features
+  before = x.copy()
+  gmm.fit(KEY, x, num_components=5)
+  np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize('style', [jax.random.key, jax.random.PRNGKey])
+def test_same_key_gives_the_same_bytes(features, style):
+  first, second = (
+    gmm.fit(style(1), features[0], num_components=7) for _ in range(2)
+  )
+  assert np.asarray(first.means).tobytes() == (
+    np.asarray(second.means).tobytes()
+  )
+
+
+def test_refuses_more_components_than_examples(features):
+  with pytest.raises(ValueError, match='between 1 and 600'):
+    gmm.fit(KEY, features[0], num_components=601)
