@@ -90,6 +90,23 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     temporary.unlink(missing_ok=True)
 
 
+def check_writable(folder: str | os.PathLike) -> None:
+  """Makes a folder if need be, and checks that files can be written there.
+
+  Raises:
+    ValueError: if they can't.
+  """
+  try:
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+      pass
+  except OSError as error:
+    raise ValueError(
+      f'Cannot write to {str(folder)!r}: {error.strerror}. Choose another '
+      'folder.'
+    ) from error
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
   with atomic_path(path) as temporary:
     temporary.write_text(text, encoding='utf-8')

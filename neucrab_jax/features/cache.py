@@ -17,6 +17,10 @@ from neucrab_jax import checkpoints, models, parallel, records, tasks
 from neucrab_jax.features import extraction, record
 
 
+class CacheWarning(UserWarning):
+  """A cached file could not be used; nothing is lost but time."""
+
+
 def default_dir() -> str:
   """Where features are kept unless told otherwise."""
   return str(platformdirs.user_cache_path('neucrab_jax') / 'features')
@@ -64,7 +68,7 @@ def load(file: pathlib.Path, *, key: str) -> record.Features | None:
       if features.provenance.get('key') != key:
         raise records.DamagedFileError(f'{str(file)!r} has another key.')
     except (OSError, ValueError) as error:
-      warnings.warn(f'{error} It is made again.', stacklevel=2)
+      warnings.warn(f'{error} It is made again.', CacheWarning, stacklevel=2)
       features = None
   return features if parallel.all_agree(features is not None) else None
 

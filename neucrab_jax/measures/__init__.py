@@ -155,6 +155,8 @@ def _score(name: str, *, seed: int, options: Mapping[str, Any], **given):
   if 'key' in _parameters(name):
     arguments['key'] = jax.random.key(seed)
   value, std = getattr(_module(name), name)(**arguments, **options)
+  if not (np.isfinite(value) and np.isfinite(std)):
+    raise ValueError(f'{name} came to {value} ± {std}: no score to rank by.')
   return float(value), float(std)
 
 

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run ranks, and how to get the features of each.
+
+Candidates are either checkpoints, whose features are extracted or found in the
+cache, or files of features that any framework wrote.
+"""
+
+import collections
+import dataclasses
+import functools
+import glob
+import os
+import pathlib
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from neucrab_jax import checkpoints, features, measures, records, tasks
+from neucrab_jax.features import cache
+
+# Called with how many examples are done since the last call.
+Advance = Callable[[int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Computed:
+  """Features, and how they came about.
+
+  Attributes:
+    features: of one candidate.
+    seconds: by step, such as 'restore' and 'extract'.
+    cached: whether they were found in the cache.
+    warnings: what a reader of the result should know.
+  """
+
+  features: features.Features
+  seconds: Mapping[str, float]
+  cached: bool
+  warnings: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+  """One row of the ranking to be.
+
+  Attributes:
+    name: of the checkpoint.
+    size: how many times its `compute` will advance the progress.
+    compute: gets the features.
+  """
+
+  name: str
+  size: int
+  compute: Callable[[Advance], Computed]
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+  """All that compete in a run, on the same examples.
+
+  Attributes:
+    task: its description, as `ranking.json` has it.
+    candidates: in the order given.
+  """
+
+  task: Mapping[str, Any]
+  candidates: tuple[Candidate, ...]
+
+
+def _choose(
+  examples: tasks.Examples, config: ml_collections.ConfigDict
+) -> np.ndarray:
+  if not config.num_examples:
+    return np.arange(len(examples))
+  return tasks.stratified_sample(
+    examples.labels, num_examples=config.num_examples, seed=config.sample_seed
+  )
+
+
+def _compute(
+  advance: Advance,
+  *,
+  checkpoint: checkpoints.Checkpoint,
+  task: str,
+  examples: tasks.Examples,
+  indices: np.ndarray,
+  batch_size: int,
+  cache_dir: str,
+) -> Computed:
+  """Restores a checkpoint and extracts its features, or finds them cached."""
+  start = time.perf_counter()
+  backbone = checkpoints.restore(checkpoint)
+  restored = time.perf_counter()
+  key = cache.key(backbone, examples, indices=indices)
+  file = cache.path(cache_dir, checkpoint=checkpoint.name, task=task, key=key)
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always', cache.CacheWarning)
+    found = cache.load(file, key=key)
+  cached = found is not None
+  if found is None:
+    found = features.extract(
+      backbone,
+      examples,
+      indices=indices,
+      batch_size=batch_size,
+      advance=advance,
+    )
+    provenance = {
+      'key': key,
+      'checkpoint': checkpoint.name,
+      'weights': backbone.fingerprint,
+      'task': task,
+      'data': examples.fingerprint,
+    }
+    found = dataclasses.replace(found, provenance=provenance)
+    cache.save(file, found)
+  else:
+    advance(len(indices))
+  return Computed(
+    found,
+    seconds={
+      'restore': restored - start,
+      'extract': time.perf_counter() - restored,
+    },
+    cached=cached,
+    warnings=tuple(str(warning.message) for warning in caught),
+  )
+
+
+def from_checkpoints(config: ml_collections.ConfigDict) -> Field:
+  """Checkpoints by name, on a task.
+
+  Args:
+    config: with `task`, `checkpoints`, `batch_size` and `cache_dir`.
+
+  Raises:
+    ValueError: if a name is unknown, or the task is not one.
+  """
+  chosen = checkpoints.select(config.checkpoints)
+  features.round_batch_size(config.batch_size)
+  task = tasks.load(config.task.name, data_dir=config.task.data_dir or None)
+  examples = task.read(config.task.split)
+  indices = _choose(examples, config.task)
+  cache_dir = os.path.expanduser(config.cache_dir) or cache.default_dir()
+  records.check_writable(cache_dir)
+  compute = functools.partial(
+    _compute,
+    task=task.name,
+    examples=examples,
+    indices=indices,
+    batch_size=config.batch_size,
+    cache_dir=cache_dir,
+  )
+  return Field(
+    task={
+      'name': task.name,
+      'split': config.task.split,
+      'num_examples': len(indices),
+      'num_classes': task.num_classes,
+      'fingerprint': records.digest(examples.fingerprint, indices),
+    },
+    candidates=tuple(
+      Candidate(
+        checkpoint.name,
+        size=len(indices),
+        compute=functools.partial(compute, checkpoint=checkpoint),
+      )
+      for checkpoint in chosen
+    ),
+  )
+
+
+def _read(advance: Advance, *, path: pathlib.Path) -> Computed:
+  start = time.perf_counter()
+  found = features.read(path)
+  advance(1)
+  seconds = {'read': time.perf_counter() - start}
+  return Computed(found, seconds=seconds, cached=False)
+
+
+def _fail(advance: Advance, *, error: Exception) -> Computed:
+  advance(1)
+  raise error
+
+
+def _inspect(path: pathlib.Path, measure: str) -> np.ndarray | Exception:
+  """A file's labels, or what is wrong with it."""
+  try:
+    found = features.read(path)
+    with warnings.catch_warnings():
+      # What the reader should know is told with the score.
+      warnings.simplefilter('ignore', measures.MeasureWarning)
+      measures.check_inputs(
+        measure,
+        features=found.features,
+        labels=found.labels,
+        source_probs=found.source_probs,
+      )
+  except (OSError, ValueError) as error:
+    return error
+  return found.labels
+
+
+def from_files(pattern: str, *, measure: str) -> Field:
+  """Files of features; the stem of a file names its checkpoint.
+
+  All files are looked through before the first is scored. One that the measure
+  cannot take, or whose labels are not those of most others, fails alone.
+
+  Args:
+    pattern: a glob, such as 'DIR/*.npz'.
+    measure: that the features are for.
+
+  Raises:
+    ValueError: if no file matches, or two have the same stem.
+  """
+  paths = sorted(map(pathlib.Path, glob.glob(os.path.expanduser(pattern))))
+  if not paths:
+    raise ValueError(
+      f'No file matches {pattern!r}. Give a pattern in quotes, such as '
+      "--config.features='DIR/*.npz'."
+    )
+  stems = collections.Counter(path.stem for path in paths)
+  (stem, count), *_ = stems.most_common(1)
+  if count > 1:
+    same = [str(path) for path in paths if path.stem == stem]
+    raise ValueError(
+      f'{" and ".join(same)} would all be called {stem!r}. Rename some.'
+    )
+  labels = {path: _inspect(path, measure) for path in paths}
+  fingerprints = {
+    path: records.digest(found)
+    for path, found in labels.items()
+    if isinstance(found, np.ndarray)
+  }
+  (usual, _), *_ = collections.Counter(fingerprints.values()).most_common(
+    1
+  ) or [('', 0)]
+
+  def candidate(path: pathlib.Path) -> Candidate:
+    compute = functools.partial(_read, path=path)
+    error = labels[path]
+    if path in fingerprints and fingerprints[path] != usual:
+      error = ValueError(
+        'Its labels are not those of the other files. All files must hold the '
+        'same examples in the same order.'
+      )
+    if isinstance(error, Exception):
+      compute = functools.partial(_fail, error=error)
+    return Candidate(path.stem, size=1, compute=compute)
+
+  examples = next(
+    (labels[path] for path in fingerprints if fingerprints[path] == usual),
+    np.zeros(0, np.int32),
+  )
+  return Field(
+    task={
+      'name': paths[0].absolute().parent.name,
+      'split': 'all',
+      'num_examples': int(examples.size),
+      'num_classes': int(examples.max(initial=-1)) + 1,
+      'fingerprint': usual,
+    },
+    candidates=tuple(map(candidate, paths)),
+  )
