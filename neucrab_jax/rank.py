@@ -26,6 +26,12 @@ _WORKDIR = flags.DEFINE_string(
 _COMPILATION_CACHE = flags.DEFINE_bool(
   'compilation_cache', True, 'Whether to keep compiled programs between runs.'
 )
+_DISTRIBUTED = flags.DEFINE_bool(
+  'distributed',
+  False,
+  'Join the other processes of a TPU pod or cluster: start the same command '
+  'on every host. The first one writes.',
+)
 flags.mark_flag_as_required('config')
 
 _FAILED, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
@@ -40,16 +46,16 @@ def _default_workdir() -> str:
   return str(pathlib.Path('runs') / '-'.join(filter(None, (stem, argument))))
 
 
-def _refuse(error: Exception) -> int:
+def _refuse(message: object) -> int:
   logging.debug('Bad input', exc_info=True)
-  # A KeyError's text is its key's repr; ml_collections puts prose there.
-  message = error.args[0] if isinstance(error, KeyError) else error
   print(f'rank: {message}', file=sys.stderr)
   return _BAD_INPUT
 
 
 def main(argv: list[str]) -> int:
   del argv
+  if _DISTRIBUTED.value:
+    jax.distributed.initialize()
   if _COMPILATION_CACHE.value:
     cache = platformdirs.user_cache_path('neucrab_jax') / 'compiled'
     jax.config.update('jax_compilation_cache_dir', str(cache))
@@ -58,7 +64,7 @@ def main(argv: list[str]) -> int:
     result = ranking.rank(
       _CONFIG.value, workdir=_WORKDIR.value or _default_workdir()
     )
-  except ValueError as error:
+  except (ValueError, OSError) as error:
     return _refuse(error)
   except ranking.Interrupted:
     return _INTERRUPTED
@@ -66,10 +72,18 @@ def main(argv: list[str]) -> int:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
+  """Parses the flags; what is wrong with them is one line, not a traceback."""
   try:
-    return app.parse_flags_with_usage(argv)
-  except (AttributeError, KeyError, ValueError) as error:
-    sys.exit(_refuse(error))
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    # An error inside a config file comes as the text of its traceback.
+    sys.exit(_refuse(str(error).strip().splitlines()[-1].strip()))
+  except (AttributeError, KeyError) as error:
+    # ml_collections' hint for an unknown key, however deeply wrapped.
+    while error.args and isinstance(error.args[0], Exception):
+      error = error.args[0]
+    hint = str(error.args[0]).replace('\n', '. ')
+    sys.exit(_refuse(f'There is no setting {hint}'))
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -98,6 +99,25 @@ def round_batch_size(batch_size: int) -> int:
   return parallel.round_up(batch_size, multiple=jax.local_device_count())
 
 
+def _run(
+  forward: Callable, variables: Any, batches: Iterator, *, batch_size: int
+) -> Iterator[tuple[Any, int]]:
+  """Gives each batch's outputs and size; the next is already running."""
+  running: collections.deque = collections.deque()
+
+  def finish():
+    outputs, size = running.popleft()
+    return parallel.unshard(outputs, size=size), size
+
+  for images in batches:
+    sharded = parallel.shard(images, batch_size=batch_size)
+    running.append((forward(variables, sharded), len(images)))
+    if len(running) > 1:
+      yield finish()
+  while running:
+    yield finish()
+
+
 def extract(
   backbone: checkpoints.Backbone,
   examples: tasks.Examples,
@@ -139,24 +159,21 @@ def extract(
   count = len(mine)
   if not count:  # More processes than examples: this one learns the shapes.
     mine = indices[:1]
-  # One batch is always running while the next is sent.
-  running: collections.deque = collections.deque()
-  done = []
-
-  def collect():
-    outputs, size = running.popleft()
-    done.append(parallel.unshard(outputs, size=size))
-    advance(size)
-
-  batches = _prefetch(load, _batched(examples.open(mine), batch_size))
-  for images in batches:
-    sharded = parallel.shard(images, batch_size=batch_size)
-    running.append((forward(variables, sharded), len(images)))
-    if len(running) > 1:
-      collect()
-  while running:
-    collect()
-
+  done, error = [], None
+  try:
+    for outputs, size in _run(
+      forward,
+      variables,
+      _prefetch(load, _batched(examples.open(mine), batch_size)),
+      batch_size=batch_size,
+    ):
+      done.append(outputs)
+      advance(size)
+  except Exception as raised:
+    error = raised
+  # A process that failed alone would leave the others waiting for its slice.
+  if not parallel.all_agree(error is None):
+    raise error or RuntimeError('Another process failed on its examples.')
   features, source_probs = (
     None
     if parts[0] is None
