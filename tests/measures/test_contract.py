@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every measure promises, tested for every measure there is."""
+
+import pathlib
+import warnings
+
+import numpy as np
+import problems
+import pytest
+
+from neucrab_jax import measures
+
+NAMES = measures.names()
+
+
+def score(name, x, labels, probs, **options):
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore', measures.MeasureWarning)
+    return measures.evaluate(
+      name, features=x, labels=labels, source_probs=probs, **options
+    )
+
+
+@pytest.fixture
+def problem():
+  x, labels = problems.make('plain', num_examples=120)
+  return x, labels, problems.make_source_probs(labels)
+
+
+def test_every_measure_has_its_own_file_and_tests():
+  package = pathlib.Path(measures.__file__).parent
+  files = {file.stem for file in package.glob('*.py')} - {'__init__', 'inputs'}
+  assert files == set(NAMES)
+  tests = pathlib.Path(__file__).parent.glob('test_*.py')
+  text = '\n'.join(t.read_text() for t in tests if t.name != 'test_contract.py')
+  assert not [name for name in NAMES if f"'{name}'" not in text]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_inputs_are_left_alone(name, problem):
+  before = [array.copy() for array in problem]
+  for array in problem:
+    array.flags.writeable = False
+  score(name, *problem)
+  for array, copy in zip(problem, before, strict=True):
+    np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_same_seed_same_bytes(name, problem):
+  assert score(name, *problem) == score(name, *problem)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_order_of_examples_matters_no_more_than_chance(name, problem):
+  order = np.random.default_rng(0).permutation(len(problem[1]))
+  plain = score(name, *problem)
+  shuffled = score(name, *(array[order] for array in problem))
+  tolerance = 4 * plain.std if measures.spread(name) != 'examples' else 1e-6
+  assert shuffled.score == pytest.approx(plain.score, abs=tolerance)
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('edge', ['constant', 'duplicates', 'single', 'tiny'])
+def test_no_nan_at_the_edges(name, edge):
+  x, labels = problems.make('plain', num_examples=40)
+  if edge == 'constant':
+    x = np.ones_like(x)
+  elif edge == 'duplicates':
+    x = np.repeat(x[:4], 10, axis=0)
+  elif edge == 'single':
+    labels = np.where(np.arange(40) == 7, 5, labels)
+  elif edge == 'tiny':
+    x = x * np.float32(1e-30)
+  found = score(name, x, labels, problems.make_source_probs(labels))
+  assert np.isfinite(found.score)
+  assert np.isfinite(found.std)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_class_with_one_example_is_told(name, problem):
+  x, labels, probs = problem
+  labels = np.where(np.arange(len(labels)) == 7, 5, labels)
+  found = score(name, x, labels, probs)
+  assert any('single example' in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_default_options_are_within_their_limits(name):
+  measures.check_options(name, measures.default_options(name))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_has_a_variant_and_a_spread(name):
+  assert measures.variant(name)
+  assert measures.spread(name) in ('seeds', 'splits', 'examples')
+
+
+BAD_FEATURES = {
+  'NaN': (lambda x: np.where(x == x[3, 3], np.nan, x), 'NaN or Inf.*row 3'),
+  'Inf': (lambda x: np.where(x == x[3, 3], np.inf, x), 'NaN or Inf.*row 3'),
+  'rank': (lambda x: x[:, :, None], r'rank 2.*\(120, 24, 1\)'),
+  'rows': (lambda x: x[:-1], '119 rows of .* 120 labels'),
+  'complex': (lambda x: x.astype(np.complex64), 'real numbers.*complex64'),
+  'empty': (lambda x: x[:, :0], 'no columns'),
+}
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('bad', BAD_FEATURES)
+def test_bad_features_are_refused(name, bad, problem):
+  x, labels, probs = problem
+  spoil, message = BAD_FEATURES[bad]
+  if name == 'leep':
+    x, probs = x, spoil(np.pad(probs, ((0, 0), (0, 16))))
+  else:
+    x = spoil(x)
+  with pytest.raises(ValueError, match=message):
+    score(name, x, labels, probs)
+
+
+BAD_LABELS = {
+  'float': (lambda y: y.astype(float), 'integers, but are float64'),
+  'from one': (lambda y: y + 1, 'start at 0, but the smallest is 1'),
+  'negative': (lambda y: y - 1, 'start at 0, but the smallest is -1'),
+  'one class': (lambda y: 0 * y, 'at least two classes'),
+  'one-hot': (lambda y: np.eye(5, dtype=int)[y], 'vector of N integers'),
+  'none': (lambda y: y[:0], 'vector of N integers'),
+}
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('bad', BAD_LABELS)
+def test_bad_labels_are_refused(name, bad, problem):
+  x, labels, probs = problem
+  spoil, message = BAD_LABELS[bad]
+  with pytest.raises(ValueError, match=message):
+    score(name, x, spoil(labels), probs)
+
+
+def test_unknown_measure_names_the_nearest():
+  with pytest.raises(ValueError, match=r"'nlep'.*mean 'nleep'"):
+    measures.score('nlep', labels=np.arange(2))
+
+
+def test_unknown_option_names_the_nearest(problem):
+  with pytest.raises(ValueError, match=r"'enrgy'.*mean 'energy'"):
+    score('nleep', *problem, enrgy=0.5)
+
+
+@pytest.mark.parametrize(
+  ('option', 'value', 'message'),
+  [
+    ('energy', 1.5, 'from 0.0 to 1.0, not 1.5'),
+    ('energy', float('nan'), 'not nan'),
+    ('energy', 'most', "float, not 'most'"),
+    ('num_seeds', 2, 'at least 3, not 2'),
+    ('num_seeds', 3.5, 'int, not 3.5'),
+    ('components_per_class', True, 'int, not True'),
+  ],
+)
+def test_bad_options_are_refused(option, value, message):
+  with pytest.raises(ValueError, match=message):
+    measures.check_options('nleep', {option: value})
+
+
+def test_missing_source_probs_are_told(problem):
+  x, labels, _ = problem
+  with pytest.raises(ValueError, match='leep needs source_probs'):
+    measures.score('leep', features=x, labels=labels)
+
+
+@pytest.mark.parametrize(
+  ('spoil', 'message'),
+  [
+    (lambda p: p - 0.5, 'negative.*softmax'),
+    (lambda p: p * (np.arange(len(p)) != 4)[:, None], 'Row 4 .*all zero'),
+  ],
+)
+def test_bad_source_probs_are_refused(spoil, message, problem):
+  _, labels, probs = problem
+  with pytest.raises(ValueError, match=message):
+    measures.score('leep', source_probs=spoil(probs), labels=labels)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+import jax
+import numpy as np
+import problems
+import pytest
+from sklearn import cluster, decomposition, mixture
+
+from neucrab_jax import measures
+from neucrab_jax.ops import gmm, pca
+
+
+def leep_oracle(probs, labels):
+  """LEEP by its formula, in f64."""
+  probs = np.asarray(probs, np.float64)
+  joint = np.stack(
+    [probs[labels == y].sum(axis=0) for y in range(labels.max() + 1)]
+  )
+  mass = probs.sum(axis=0)
+  conditional = np.divide(joint, mass, out=np.zeros_like(joint), where=mass > 0)
+  return np.log((probs * conditional[labels]).sum(axis=1)).mean()
+
+
+def nleep_oracle(x, labels, *, seed, components_per_class=5):
+  """NLEEP by scikit-learn, in f64."""
+  x = np.asarray(x, np.float64)
+  z = decomposition.PCA(0.8, svd_solver='full').fit_transform(x)
+  fitted = mixture.GaussianMixture(
+    components_per_class * (labels.max() + 1),
+    covariance_type='diag',
+    random_state=seed,
+    # Ours is a share of the data's variance.
+    reg_covar=1e-6 * z.var(axis=0).mean(),
+  ).fit(z)
+  return leep_oracle(fitted.predict_proba(z), labels)
+
+
+@pytest.mark.parametrize('kind', problems.KINDS)
+def test_agrees_with_scikit_learn_within_the_spread_over_seeds(kind):
+  x, labels = problems.make(kind)
+  ours = measures.evaluate('nleep', features=x, labels=labels, num_seeds=8)
+  theirs = [nleep_oracle(x, labels, seed=seed) for seed in range(8)]
+  spread = max(ours.std, np.std(theirs, ddof=1))
+  rounding = 1e-6  # Of f32, where the score is saturated and has no spread.
+  assert abs(ours.score - np.mean(theirs)) <= spread + rounding
+
+
+@pytest.mark.parametrize('kind', problems.KINDS)
+def test_agrees_with_scikit_learn_from_the_same_means(kind):
+  x, labels = problems.make(kind)
+  projected = decomposition.PCA(0.8, svd_solver='full').fit_transform(
+    np.asarray(x, np.float64)
+  )
+  k = 25
+  clusters = cluster.KMeans(k, random_state=0, n_init=1).fit(projected)
+  theirs = mixture.GaussianMixture(
+    k,
+    covariance_type='diag',
+    means_init=clusters.cluster_centers_,
+    random_state=0,
+    reg_covar=1e-6 * projected.var(axis=0).mean(),
+  ).fit(projected)
+  expected = leep_oracle(theirs.predict_proba(projected), labels)
+
+  projection = pca.fit(x, energy=0.8)
+  z = np.asarray(pca.transform(projection, x))
+  assert z.shape == projected.shape
+  # The sign of a principal component is anyone's choice.
+  signs = np.sign((z * projected).sum(axis=0))
+  fitted = gmm.fit(
+    jax.random.key(0), z, initial_means=signs * clusters.cluster_centers_
+  )
+  found = measures.score(
+    'leep',
+    source_probs=np.asarray(gmm.responsibilities(fitted, z)),
+    labels=labels,
+  )
+  assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_same_seed_gives_the_same_score_and_another_seed_another():
+  x, labels = problems.make('plain')
+
+  def score(seed):
+    return measures.score('nleep', features=x, labels=labels, seed=seed)
+
+  assert score(0) == score(0)
+  assert score(0) != score(1)
+
+
+@pytest.mark.parametrize('scale', [1e-3, 1e3])
+def test_scale_does_not_matter(scale):
+  x, labels = problems.make('plain')
+  expected = measures.score('nleep', features=x, labels=labels)
+  found = measures.score('nleep', features=scale * x, labels=labels)
+  assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_names_of_classes_do_not_matter():
+  x, labels = problems.make('plain')
+  renamed = np.array([3, 0, 4, 1, 2])[labels]
+  expected = measures.score('nleep', features=x, labels=labels)
+  found = measures.score('nleep', features=x, labels=renamed)
+  assert found == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.filterwarnings('ignore:NLEEP is saturated')
+def test_better_features_score_higher():
+  noise, labels = problems.make('plain')
+  noise = np.random.default_rng(1).permutation(noise)
+  plain, _ = problems.make('plain')
+  separable, _ = problems.make('separable')
+  random, good, perfect = (
+    measures.score('nleep', features=x, labels=labels)
+    for x in (noise, plain, separable)
+  )
+  assert random < good < perfect <= 0
+
+
+def test_too_few_examples_reduce_the_components_with_a_warning():
+  x, labels = problems.make('plain', num_examples=20)
+  found = measures.evaluate('nleep', features=x, labels=labels)
+  assert any('25 components for 20 examples' in w for w in found.warnings)
+  assert found.score <= 0
+
+
+def test_saturation_is_told():
+  x, labels = problems.make('separable')
+  found = measures.evaluate('nleep', features=x, labels=labels)
+  assert any('saturated' in warning for warning in found.warnings)
+
+
+def test_em_that_does_not_converge_is_told():
+  x, labels = problems.make('plain')
+  found = measures.evaluate(
+    'nleep', features=x, labels=labels, max_iterations=1
+  )
+  assert any('without converging' in warning for warning in found.warnings)
+
+
+def test_constant_features_give_the_entropy_of_the_labels():
+  labels = np.repeat([0, 1, 1, 1], 25)
+  found = measures.score(
+    'nleep', features=np.ones((100, 4), np.float32), labels=labels
+  )
+  assert found == pytest.approx(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
