@@ -7,6 +7,7 @@ where 'validation' is called "val".
 """
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from neucrab_jax.tasks import from_tfds
@@ -38,11 +39,18 @@ _SPLITS = {
 NAMES = tuple(_TFDS_NAMES)
 
 
-def _cut_caltech101(builder: Any) -> dict[str, str]:
-  """The splits of Caltech101, whose size depends on the version prepared."""
-  splits = builder.info.splits
-  trainval = splits['train'].num_examples if splits else _CALTECH101_TRAINVAL
-  cut = _CALTECH101_TRAIN_PERCENT * trainval // 100
+def split_expressions(name: str, splits: Mapping[str, Any]) -> dict[str, str]:
+  """The splits of one of the four, as expressions of TFDS's own.
+
+  Args:
+    name: one of `NAMES`.
+    splits: TFDS's record of each split; the size of Caltech101's depends on
+      the version that was prepared.
+  """
+  if name != 'caltech101':
+    return _SPLITS
+  size = splits['train'].num_examples if splits else _CALTECH101_TRAINVAL
+  cut = _CALTECH101_TRAIN_PERCENT * size // 100
   return {
     'train': f'train[:{cut}]',
     'validation': f'train[{cut}:]',
@@ -55,8 +63,15 @@ def _cut_caltech101(builder: Any) -> dict[str, str]:
 
 
 def load(name: str, data_dir: str | os.PathLike | None) -> task_lib.Task:
-  """Loads one of the four; the name alone in TFDS gives TFDS's own splits."""
+  """Loads one of the four.
+
+  With a version behind it, as in 'caltech101:3.0.2', a name means the data set
+  as TFDS splits it instead.
+  """
   builder = from_tfds.find_builder(_TFDS_NAMES[name], data_dir, built_in=NAMES)
   from_tfds.prepare(builder)
-  splits = _cut_caltech101(builder) if name == 'caltech101' else _SPLITS
-  return from_tfds.load(name, builder, vtab_splits=splits)
+  return from_tfds.load(
+    name,
+    builder,
+    vtab_splits=split_expressions(name, builder.info.splits),
+  )
