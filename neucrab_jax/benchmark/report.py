@@ -37,8 +37,7 @@ def _plot(ranking: dict[str, Any]) -> str:
     capsize=3,
   )
   axes.set_xlabel(
-    f'{measure["name"]} (larger is better; bars: one standard deviation over '
-    f'{measure["spread"]})'
+    f'{measure["name"]} (larger is better; bars: one {measure["spread"]})'
   )
   axes.margins(y=0.5 / max(len(entries), 1))
   axes.grid(axis='x', alpha=0.3)

@@ -19,7 +19,7 @@ def show(ranking: dict[str, Any], folder: pathlib.Path) -> None:
   rows = table.Table(
     title=f'{measure["name"]} on {task["name"]} ({task["split"]}: '
     f'{task["num_examples"]} examples, {task["num_classes"]} classes)',
-    caption=f'{measure["variant"]}; ± is one standard deviation over '
+    caption=f'{measure["variant"]}; ± is one '
     f'{measure["spread"]}; larger is better',
   )
   for column in ('rank', 'score', '±', 'D', 'seconds'):
@@ -45,4 +45,7 @@ def show(ranking: dict[str, Any], folder: pathlib.Path) -> None:
     console.print(
       f'[red]failed[/] {_plain(entry, entry["error"])}', soft_wrap=True
     )
-  console.print(f'Written to {folder}/report.html and ranking.json, .csv')
+  console.print(
+    f'Written to {folder}: report.html, ranking.json, ranking.csv',
+    soft_wrap=True,
+  )

@@ -3,8 +3,8 @@
 
 A measure is one file: a function of its own name that takes what it needs of
 `features`, `labels`, `source_probs` and `key`, then its options; `VARIANT`,
-which of its published forms it is; `SPREAD`, what its standard deviation is
-over; `LIMITS`, the smallest and the largest value of each option.
+which of its published forms it is; `SPREAD`, what its `std` is; `LIMITS`, the
+smallest and the largest value of each option.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class Evaluation:
 
   Attributes:
     score: larger is better.
-    std: its standard deviation over what `spread(name)` says.
+    std: how sure it is: what `spread(name)` says.
     warnings: what a reader of the score should know.
   """
 
@@ -67,7 +67,7 @@ def variant(name: str) -> str:
 
 
 def spread(name: str) -> str:
-  """What a measure's standard deviation is over, such as 'seeds'."""
+  """What a measure's `std` is, such as 'standard deviation over seeds'."""
   return _module(name).SPREAD
 
 

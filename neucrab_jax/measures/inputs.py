@@ -24,7 +24,7 @@ class Score(NamedTuple):
 
   Attributes:
     value: [], larger is better.
-    std: [], its standard deviation over what the measure's `SPREAD` names.
+    std: [], how sure it is: what the measure's `SPREAD` says.
   """
 
   value: jax.Array

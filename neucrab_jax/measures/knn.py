@@ -11,7 +11,7 @@ from neucrab_jax.measures import inputs
 from neucrab_jax.ops import knn as knn_ops
 
 VARIANT = 'leave-one-out accuracy, Euclidean distance'
-SPREAD = 'examples'
+SPREAD = 'standard error over examples'
 LIMITS = {'k': (1, None)}
 
 

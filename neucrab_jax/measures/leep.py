@@ -13,7 +13,7 @@ import numpy as np
 from neucrab_jax.measures import inputs
 
 VARIANT = 'paper'
-SPREAD = 'examples'
+SPREAD = 'standard error over examples'
 LIMITS: dict = {}
 
 

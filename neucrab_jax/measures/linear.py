@@ -11,7 +11,7 @@ from neucrab_jax.measures import inputs
 from neucrab_jax.ops import linear as linear_ops
 
 VARIANT = 'held-out accuracy on stratified quarters, standardised features'
-SPREAD = 'splits'
+SPREAD = 'standard deviation over splits'
 LIMITS = {
   'l2': (0.0, None),
   'num_splits': (3, None),

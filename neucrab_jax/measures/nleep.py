@@ -11,7 +11,7 @@ from neucrab_jax.measures import inputs
 from neucrab_jax.ops import gmm, pca
 
 VARIANT = 'paper, diagonal covariance'
-SPREAD = 'seeds'
+SPREAD = 'standard deviation over seeds'
 LIMITS = {
   'energy': (0.0, 1.0),
   'components_per_class': (1, None),

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The binary, as a user starts it."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+FEW = '--config.checkpoints=mini_sup_glyphs,mini_vae'
+
+
+@pytest.fixture
+def environment(tmp_path):
+  """A home of its own, so that no cache of an earlier run is met."""
+  home = {'HOME': str(tmp_path), 'XDG_CACHE_HOME': str(tmp_path / 'cache')}
+  return {**os.environ, **home, 'COLUMNS': '100'}
+
+
+def run(environment, *arguments, cwd=ROOT):
+  return subprocess.run(
+    [sys.executable, '-m', 'neucrab_jax.rank', *arguments],
+    env=environment,
+    cwd=cwd,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+
+
+@pytest.mark.slow
+def test_the_default_run_ranks_everything_without_tensorflow(
+  environment, tmp_path
+):
+  # The run itself, and then a look at what it imported.
+  script = (
+    'import atexit, runpy, sys\n'
+    'atexit.register(lambda: print("TF:", "tensorflow" in sys.modules))\n'
+    'runpy.run_module("neucrab_jax.rank", run_name="__main__")\n'
+  )
+  done = subprocess.run(
+    [
+      sys.executable,
+      '-c',
+      script,
+      '--config=configs/nleep.py',
+      f'--workdir={tmp_path}/run',
+    ],
+    env=environment,
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  assert done.returncode == 0, done.stderr
+  assert 'TF: False' in done.stdout
+  result = json.loads((tmp_path / 'run' / 'ranking.json').read_text())
+  order = [entry['checkpoint'] for entry in result['ranking']]
+  assert len(order) == 9
+  assert 'mini_random' in order[-2:]
+  for name in order:
+    assert name in done.stdout
+  for file in ('ranking.csv', 'config.json', 'report.html'):
+    assert (tmp_path / 'run' / file).stat().st_size > 0
+
+
+def test_results_go_under_runs_by_the_name_of_the_config(environment, tmp_path):
+  (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+  done = run(
+    {**environment, 'PYTHONPATH': str(ROOT)},
+    '--config=configs/measure.py:knn',
+    FEW,
+    cwd=tmp_path,
+  )
+  assert done.returncode == 0, done.stderr
+  assert (tmp_path / 'runs' / 'measure-knn' / 'ranking.json').exists()
+
+
+def test_a_failing_checkpoint_gives_status_1(environment, tmp_path):
+  done = run(
+    environment,
+    '--config=configs/measure.py:leep',
+    FEW,
+    f'--workdir={tmp_path}/run',
+  )
+  assert done.returncode == 1
+  assert 'failed mini_vae: ValueError: leep needs source_probs' in done.stdout
+  assert 'mini_sup_glyphs' in done.stdout
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['--config=configs/measure.py:nlep'], "Did you mean 'nleep'?"),
+    (['--config=configs/nowhere.py'], 'No such file'),
+    (['--config=configs/nleep.py', '--config.taks.name=x'], '"task"'),
+    (['--config=configs/nleep.py', '--config.task.name=digts'], "'digits'"),
+    ([], '--config must have a value'),
+  ],
+)
+def test_bad_input_gives_one_clear_line_and_status_2(
+  arguments, message, environment, tmp_path
+):
+  done = run(environment, *arguments, f'--workdir={tmp_path}/run')
+  assert done.returncode == 2
+  assert message in done.stderr
+  assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_gives_status_130_and_a_ranking(environment, tmp_path):
+  workdir = tmp_path / 'run'
+  process = subprocess.Popen(
+    [
+      sys.executable,
+      '-m',
+      'neucrab_jax.rank',
+      '--config=configs/nleep.py',
+      f'--workdir={workdir}',
+      # Many seeds: the run lasts long enough to be interrupted.
+      '--config.measure.options.num_seeds=400',
+    ],
+    env=environment,
+    cwd=ROOT,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+  )
+  deadline = time.monotonic() + 120
+  while not list(workdir.glob('scores/*.json')):
+    assert process.poll() is None
+    assert time.monotonic() < deadline
+    time.sleep(0.1)
+  process.send_signal(signal.SIGINT)
+  assert process.wait(timeout=120) == 130
+  result = json.loads((workdir / 'ranking.json').read_text())
+  assert result['ranking']
+  assert result['failed'][-1]['error'] == 'Interrupted before it was scored.'
