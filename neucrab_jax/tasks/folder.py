@@ -45,12 +45,12 @@ def _flatten_on_white(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
   """Any mode of Pillow to 'RGB'."""
-  if image.has_transparency_data:
-    return _flatten_on_white(image)
   if image.mode.startswith('I'):
     # 16 bits of grey. Pillow itself would cut them off at 255.
     values = np.clip(np.asarray(image), 0, 2**16 - 1) >> 8
     image = Image.fromarray(values.astype(np.uint8))
+  elif image.has_transparency_data:
+    return _flatten_on_white(image)
   return image.convert('RGB')
 
 

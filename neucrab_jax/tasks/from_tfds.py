@@ -96,7 +96,7 @@ def prepare(builder: Any) -> None:
   except Exception as error:
     raise RuntimeError(
       f'TFDS could not prepare {builder.info.full_name!r} in '
-      f'{builder.data_dir!r}: {type(error).__name__}: {error}. '
+      f'{builder.data_dir!r}: {type(error).__name__}: {error}\n'
       f'{_advise(error, builder=builder)}'
     ) from error
 
@@ -163,21 +163,23 @@ def _as_dataset(builder: Any, split: str, *, image_key: str, label_key: str):
 
 def _check_split(split: str, *, builder: Any, name: str) -> None:
   """Raises ValueError for what is neither a split nor an expression of them."""
-  import tensorflow_datasets as tfds
-
-  known = (*builder.info.splits, _ALL_SPLITS)
+  splits = builder.info.splits
+  # Without metadata (mocked data) TFDS takes any split, and so do we.
+  if not splits:
+    return
   for term in split.split('+'):
     base = term.split('[')[0].strip()
-    # Without metadata (mocked data) TFDS takes any split, and so do we.
-    if builder.info.splits and base not in known:
-      raise spelling.unknown(f'split of {name!r}', base, builder.info.splits)
+    if base not in (*splits, _ALL_SPLITS):
+      raise spelling.unknown(f'split of {name!r}', base, splits)
   try:
-    tfds.core.ReadInstruction.from_spec(split)
+    num_examples = splits[split].num_examples
   except (AssertionError, ValueError) as error:
     raise ValueError(
-      f'{split!r} is no split expression; one looks like "train[:10%]" or '
-      f'"train+test": {error}'
+      f'{split!r} is no split of {name!r}; an expression looks like '
+      f'"train[:10%]" or "train+test": {error}'
     ) from error
+  if num_examples == 0:
+    raise ValueError(f'{split!r} of {name!r} has no examples.')
 
 
 def load(

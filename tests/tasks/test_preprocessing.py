@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resizing against TensorFlow's."""
+
+import numpy as np
+import pytest
+
+from neucrab_jax import tasks
+
+# Height, width and new size: up, down, both, not square, tiny, nearly equal.
+SIZES = [
+  (32, 32, 224),
+  (96, 96, 224),
+  (300, 200, 224),
+  (37, 501, 224),
+  (500, 375, 299),
+  (224, 223, 224),
+  (8, 8, 32),
+  (1, 1, 16),
+  (1, 7, 16),
+  (640, 480, 32),
+  (3, 2, 224),
+  (33, 65, 17),
+  (448, 448, 224),
+  (2, 2, 1),
+]
+
+# How each method is called in TensorFlow, and how near ours is, of 255: where
+# Pillow does the work, it rounds positions in f64 and TensorFlow in f32.
+METHODS = {
+  'bilinear': ({'method': 'bilinear', 'antialias': False}, 1e-3),
+  'bilinear_antialias': ({'method': 'bilinear', 'antialias': True}, 2e-2),
+  'bicubic': ({'method': 'bicubic', 'antialias': True}, 2e-2),
+}
+
+
+def make_image(height, width):
+  rng = np.random.default_rng(height * 1000 + width)
+  return rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize(('height', 'width', 'size'), SIZES)
+def test_the_pixels_are_tensorflows(height, width, size, method):
+  import tensorflow as tf
+
+  image = make_image(height, width)
+  arguments, tolerance = METHODS[method]
+  # Bicubic overshoots; an image stays within its range.
+  expected = np.clip(tf.image.resize(image, (size, size), **arguments), 0, 255)
+  resized = tasks.resize(image, size, method)
+  assert resized.dtype == np.float32
+  np.testing.assert_allclose(resized, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_an_image_of_that_size_is_left_alone(method):
+  image = make_image(16, 16)
+  assert tasks.resize(image, 16, method) is image
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_the_given_image_is_not_changed(method):
+  image = make_image(16, 20)
+  before = image.copy()
+  tasks.resize(image, 32, method)
+  np.testing.assert_array_equal(image, before)
+
+
+def test_an_unknown_method():
+  with pytest.raises(ValueError, match=r"'bilinaer'.*mean 'bilinear'.*cubic"):
+    tasks.resize(make_image(4, 4), 8, 'bilinaer')

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies
+
+from neucrab_jax import tasks
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(
+  sizes=strategies.lists(strategies.integers(1, 60), min_size=2, max_size=9),
+  share=strategies.floats(0, 1),
+  seed=strategies.integers(0, 2**32 - 1),
+)
+def test_a_sample_is_proportional_and_leaves_no_class_out(sizes, share, seed):
+  labels = np.repeat(np.arange(len(sizes)), sizes)
+  np.random.RandomState(0).shuffle(labels)
+  n = len(sizes) + round(share * (len(labels) - len(sizes)))
+  chosen = tasks.stratified_sample(labels, n, seed)
+  counts = np.bincount(labels[chosen], minlength=len(sizes))
+  quotas = n * np.array(sizes) / len(labels)
+  assert chosen.dtype == np.int64
+  assert len(chosen) == n
+  assert np.all(np.diff(chosen) > 0)
+  assert np.all(counts >= 1)
+  assert np.all(counts < np.maximum(quotas + 1, 2))
+  # What a class lacks of its share went to keep a smaller one alive.
+  raised = np.maximum(1 - quotas, 0).sum()
+  assert np.all(counts > quotas - 1 - raised)
+
+
+def test_the_largest_remainders_get_what_is_left():
+  labels = np.repeat([0, 1, 2], [50, 31, 19])
+  counts = np.bincount(labels[tasks.stratified_sample(labels, 10)])
+  np.testing.assert_array_equal(counts, [5, 3, 2])
+
+
+def test_the_largest_class_pays_for_the_smallest():
+  labels = np.repeat([0, 1, 2], [97, 2, 1])
+  counts = np.bincount(labels[tasks.stratified_sample(labels, 4)])
+  np.testing.assert_array_equal(counts, [2, 1, 1])
+
+
+def test_everything_can_be_chosen():
+  labels = np.array([0, 1, 1, 2])
+  np.testing.assert_array_equal(
+    tasks.stratified_sample(labels, 4), np.arange(4)
+  )
+
+
+def test_the_seed_decides():
+  labels = np.arange(1000) % 10
+  first, again, other = (
+    tasks.stratified_sample(labels, 50, seed) for seed in (1, 1, 2)
+  )
+  np.testing.assert_array_equal(first, again)
+  assert not np.array_equal(first, other)
+
+
+def test_the_choice_is_frozen():
+  # RandomState(0) permutes ten as 2, 8, … and then as 3, 5, …; the even
+  # examples are of class 0 and the odd ones of class 1.
+  labels = np.arange(20) % 2
+  np.testing.assert_array_equal(
+    tasks.stratified_sample(labels, 4, seed=0), [4, 7, 11, 16]
+  )
+
+
+@pytest.mark.parametrize(
+  ('n', 'message'), [(2, '2 examples.*3 classes'), (7, '7 examples from 6')]
+)
+def test_impossible_numbers(n, message):
+  with pytest.raises(ValueError, match=message):
+    tasks.stratified_sample(np.array([0, 1, 2, 0, 1, 2]), n)
