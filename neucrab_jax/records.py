@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pathlib
+import secrets
 import tempfile
 import zipfile
 import zlib
@@ -24,7 +25,7 @@ _DAMAGE = (
   EOFError,
   KeyError,
   ValueError,
-  NotImplementedError,
+  RuntimeError,  # A flipped bit can say that the file is encrypted.
   zipfile.BadZipFile,
   zlib.error,
 )
@@ -44,7 +45,7 @@ def digest(*parts: Any) -> str:
   for part in parts:
     if isinstance(part, np.ndarray):
       header = f'{part.dtype.str}{part.shape}'.encode()
-      body = np.ascontiguousarray(part).data.cast('B') if part.size else b''
+      body = np.ascontiguousarray(part).reshape(-1).view(np.uint8).data
     elif isinstance(part, bytes | memoryview):
       header, body = b'bytes', part
     else:
@@ -76,15 +77,12 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-  os.close(handle)
-  temporary = pathlib.Path(name)
+  # Not by mkstemp, whose files are private: results are as readable as any
+  # other file, and no thread can ask for the umask without changing it.
+  temporary = path.with_name(f'.{path.name}.{secrets.token_hex(8)}')
+  temporary.touch(exist_ok=False)
   try:
     yield temporary
-    # mkstemp makes files private; results are as readable as any other file.
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o666 & ~umask)
     os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
@@ -144,10 +142,9 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
   if not path.exists():
     raise FileNotFoundError(f'There is no file {str(path)!r}.')
   try:
-    archive = np.load(path, allow_pickle=False)
-    if isinstance(archive, np.ndarray):
-      raise ValueError('it is a single .npy array')
-    with archive:
+    if not zipfile.is_zipfile(path):
+      raise ValueError('it is no zip archive')
+    with np.load(path, allow_pickle=False) as archive:
       return {name: archive[name] for name in archive.files}
   except _DAMAGE as error:
     if 'allow_pickle' in str(error):
