@@ -13,7 +13,7 @@ split, and prints its accuracy on the test split beside the score, and Kendall's
 import json
 import pathlib
 
-from absl import app, flags
+from absl import app, flags, logging
 from rich import console, progress, table
 from scipy import stats
 from sklearn import linear_model, pipeline, preprocessing
@@ -74,4 +74,5 @@ def main(argv):
 
 
 if __name__ == '__main__':
+  logging.set_verbosity(logging.WARNING)
   app.run(main)

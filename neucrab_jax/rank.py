@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
     result = ranking.rank(
       _CONFIG.value, workdir=_WORKDIR.value or _default_workdir()
     )
-  except (ValueError, OSError) as error:
+  except (ValueError, OSError, RuntimeError) as error:
     return _refuse(error)
   except ranking.Interrupted:
     return _INTERRUPTED

@@ -172,8 +172,9 @@ _COLUMNS = ('rank', 'checkpoint', 'score', 'score_std', 'feature_dim', 'cached')
 def _csv(ranking: Record) -> str:
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
-  steps = sorted(
-    {step for entry in ranking['ranking'] for step in entry['seconds']}
+  # In the order they were taken, each once.
+  steps = dict.fromkeys(
+    step for entry in ranking['ranking'] for step in entry['seconds']
   )
   writer.writerow([*_COLUMNS, *(f'seconds_{step}' for step in steps)])
   for entry in ranking['ranking']:

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from neucrab_jax import records
-from neucrab_jax.tasks import spelling
+from neucrab_jax import records, spelling
 from neucrab_jax.tasks import task as task_lib
 
 # The split that plain `images` and `labels` make.

@@ -9,7 +9,8 @@ import functools
 
 import numpy as np
 
-from neucrab_jax.tasks import arrays, preprocessing, sampling, spelling
+from neucrab_jax import spelling
+from neucrab_jax.tasks import arrays, preprocessing, sampling
 from neucrab_jax.tasks import task as task_lib
 
 _SIZE = 32

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from neucrab_jax import records
-from neucrab_jax.tasks import progress, spelling
+from neucrab_jax import records, spelling
+from neucrab_jax.tasks import progress
 from neucrab_jax.tasks import task as task_lib
 
 # Examples per step through TensorFlow; one at a time, its overhead would rule.
