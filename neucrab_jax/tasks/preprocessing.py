@@ -12,9 +12,9 @@ Axes: H height, W width.
 import functools
 
 import numpy as np
+from PIL import Image
 
 from neucrab_jax import spelling
-from PIL import Image
 
 
 def _two_taps(old_size: int, new_size: int):
