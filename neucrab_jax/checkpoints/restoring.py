@@ -86,6 +86,11 @@ def _match(
         f'{path!r} has {name!r} of shape {stored[name].shape}, but '
         f'{network} wants {shape}.'
       )
+    if stored[name].dtype.kind != 'f':
+      raise ValueError(
+        f'{path!r} has {name!r} of type {stored[name].dtype}; it must be a '
+        'float of 16, 32 or 64 bits.'
+      )
     if not np.isfinite(stored[name]).all():
       raise ValueError(f'{path!r} has NaN or Inf in {name!r}.')
   return traverse_util.unflatten_dict(
@@ -105,8 +110,8 @@ def restore(checkpoint: spec.Checkpoint) -> Backbone:
 
   Raises:
     FileNotFoundError: if there are no such weights.
-    ValueError: if the file is damaged, or a variable is missing, unknown or of
-      another shape than the architecture's.
+    ValueError: if the file is damaged, or a variable is missing, unknown, of
+      another shape than the architecture's, or no finite float.
   """
   stored = records.read_npz(checkpoint.path)
   head = stored.get(_HEAD_BIAS)

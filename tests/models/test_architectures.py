@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every architecture promises, tested for every one there is."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from neucrab_jax import models
+
+# Big enough for every architecture; the variables don't depend on it.
+SIZE = 64
+
+
+def test_every_family_has_its_own_tests():
+  package = pathlib.Path(models.__file__).parent
+  families = {f.stem for f in package.glob('*.py')} - {'__init__', 'outputs'}
+  tests = {f.stem for f in pathlib.Path(__file__).parent.glob('test_*.py')}
+  assert {f'test_{family}' for family in families} <= tests
+
+
+@pytest.mark.parametrize('num_classes', [None, 3])
+@pytest.mark.parametrize('name', models.names())
+def test_gives_features_and_logits(name, num_classes):
+  module = models.build(name, num_classes=num_classes)
+  images = jnp.zeros((2, SIZE, SIZE, 3))
+  variables = jax.eval_shape(module.init, jax.random.key(0), images)
+  outputs = jax.eval_shape(module.apply, variables, images)
+  assert outputs.features.ndim == 2
+  assert outputs.features.shape[0] == 2
+  assert outputs.features.dtype == np.float32
+  assert (outputs.logits is None) == (num_classes is None)
+  if num_classes is not None:
+    assert outputs.logits.shape == (2, num_classes)
+
+
+@pytest.mark.parametrize('name', models.names())
+def test_the_same_architecture_is_the_same_key_of_a_compilation(name):
+  one, other = (models.build(name, num_classes=3) for _ in range(2))
+  assert one == other
+  assert hash(one) == hash(other)
+  assert one != models.build(name, num_classes=4)
+
+
+def test_an_unknown_architecture_gets_the_nearest():
+  with pytest.raises(ValueError, match=r"mean 'resnet_v2_mini'.*Known: ") as e:
+    models.build('resnet_v2_mimi')
+  assert "Unknown architecture 'resnet_v2_mimi'" in str(e.value)
