@@ -144,11 +144,14 @@ def extract(
     network has a head.
 
   Raises:
-    ValueError: if an image cannot be decoded, or a feature is NaN or Inf.
+    ValueError: if there are no examples, an image cannot be decoded, or a
+      feature is NaN or Inf.
   """
   checkpoint = backbone.checkpoint
   if indices is None:
     indices = np.arange(len(examples))
+  if not len(indices):
+    raise ValueError('There are no examples to extract features of.')
   batch_size = round_batch_size(batch_size)
   forward = _forward(backbone.module, tuple(checkpoint.value_range))
   variables = parallel.replicate(backbone.variables)

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Features don't depend on how many devices and processes make them."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import small
+
+from neucrab_jax import features
+
+_ROOT = pathlib.Path(__file__).parents[2]
+_TIMEOUT = 120
+
+
+def start(out, options, *, devices=1):
+  """Runs `small` in a process of its own."""
+  flag = f'--xla_force_host_platform_device_count={devices}'
+  environment = {
+    **os.environ,
+    'JAX_PLATFORMS': 'cpu',
+    'PYTHONPATH': str(_ROOT),
+    'XLA_FLAGS': flag,
+  }
+  return subprocess.Popen(
+    [sys.executable, small.__file__, out, json.dumps(options)],
+    env=environment,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def finish(processes):
+  """Waits for all, and gives their exit statuses and what they printed."""
+  try:
+    printed = [
+      process.communicate(timeout=_TIMEOUT)[0] for process in processes
+    ]
+  finally:
+    for process in processes:
+      process.kill()
+  return [process.returncode for process in processes], printed
+
+
+def start_pod(tmp_path, options, *, processes, devices=1):
+  """Starts processes that know of each other through the loopback interface."""
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    address = f'127.0.0.1:{free.getsockname()[1]}'
+  return [
+    start(
+      tmp_path / f'{i}.npz',
+      {
+        **options,
+        'distributed': {
+          'coordinator_address': address,
+          'num_processes': processes,
+          'process_id': i,
+        },
+      },
+      devices=devices,
+    )
+    for i in range(processes)
+  ]
+
+
+def assert_same(found, expected):
+  np.testing.assert_array_equal(found.labels, expected.labels)
+  assert found.labels.dtype == expected.labels.dtype
+  for name in ('features', 'source_probs'):
+    one, other = getattr(found, name), getattr(expected, name)
+    assert one.shape == other.shape
+    difference = np.linalg.norm(np.float64(one) - other)
+    assert difference <= 1e-6 * np.linalg.norm(other)
+
+
+def extract_here(num_examples):
+  return features.extract(
+    small.make_backbone(),
+    small.make_examples(num_examples),
+    batch_size=num_examples,
+  )
+
+
+@pytest.mark.parametrize(
+  ('devices', 'batch_size'), [(1, 4), (2, 6), (8, 8), (8, 5)]
+)
+def test_the_number_of_devices_does_not_matter(tmp_path, devices, batch_size):
+  options = {'num_examples': 13, 'batch_size': batch_size}
+  process = start(tmp_path / 'out.npz', options, devices=devices)
+  statuses, printed = finish([process])
+  assert statuses == [0], printed[0]
+  assert f'devices: {devices}' in printed[0]
+  assert_same(features.read(tmp_path / 'out.npz'), extract_here(13))
+
+
+@pytest.mark.parametrize(
+  ('processes', 'devices', 'num_examples'), [(2, 1, 13), (2, 2, 7), (3, 1, 2)]
+)
+def test_every_process_gets_what_a_single_one_would(
+  tmp_path, processes, devices, num_examples
+):
+  pod = start_pod(
+    tmp_path,
+    {'num_examples': num_examples, 'batch_size': 4},
+    processes=processes,
+    devices=devices,
+  )
+  statuses, printed = finish(pod)
+  assert statuses == [0] * processes, '\n'.join(printed)
+  expected = extract_here(num_examples)
+  for i in range(processes):
+    assert_same(features.read(tmp_path / f'{i}.npz'), expected)
+
+
+def test_when_one_process_fails_all_do(tmp_path):
+  pod = start_pod(tmp_path, {'num_examples': 13, 'broken': 12}, processes=2)
+  statuses, printed = finish(pod)
+  assert 0 not in statuses
+  assert 'Another process failed on its examples.' in printed[0]
+  assert 'The image is a sandwich.' in printed[1]
+  assert not list(tmp_path.iterdir())
