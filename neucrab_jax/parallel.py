@@ -9,7 +9,7 @@ Axes: N examples, B batch, P devices of this process.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -92,10 +92,40 @@ def shard(batch: np.ndarray, *, batch_size: int) -> np.ndarray:
 def unshard(tree: Any, *, size: int) -> Any:
   """Undoes `shard`: [P, B / P, ...] to NumPy [size, ...], padding dropped."""
   return jax.tree.map(
-      lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:size], tree
+    lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:size], tree
   )
 
 
 def data_parallel(function: Callable[..., Any]) -> Callable[..., Any]:
   """Compiles `function(replicated, sharded)` to run on all local devices."""
   return jax.pmap(function, axis_name=AXIS, devices=jax.local_devices())
+
+
+def spread(array: np.ndarray, *, axis: int, devices: Sequence) -> jax.Array:
+  """Splits one axis over devices, of which other processes may own some.
+
+  Args:
+    array: the same on every process; the axis is a multiple of the devices.
+    axis: to split.
+    devices: of all processes that take part.
+  """
+  mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
+  spec = jax.sharding.PartitionSpec(*[None] * axis, AXIS)
+  sharding = jax.sharding.NamedSharding(mesh, spec)
+  return jax.make_array_from_callback(
+      array.shape, sharding, lambda index: array[index]
+  )
+
+
+def fetch(tree: Any) -> Any:
+  """Brings what is spread over devices to each process, as local arrays."""
+
+  def local(leaf):
+    if not leaf.is_fully_replicated:
+      everywhere = jax.sharding.NamedSharding(
+          leaf.sharding.mesh, jax.sharding.PartitionSpec()
+      )
+      leaf = jax.jit(lambda x: x, out_shardings=everywhere)(leaf)
+    return jax.numpy.asarray(np.asarray(leaf))
+
+  return jax.tree.map(local, tree)

@@ -8,10 +8,14 @@ blocks are what the kernels scan over, so that an N×K array is never held.
 Axes: N examples, D features, K components, T blocks, B examples of a block.
 """
 
+import math
+
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from neucrab_jax import parallel
 
 # Below this many dimensions a matmul is too small for padding to be felt.
 SMALLEST_BUCKET = 32
@@ -22,6 +26,10 @@ BLOCK_ELEMENTS = 1 << 20
 
 # Fewer examples in a block than this, and the loop costs more than its work.
 SMALLEST_BLOCK = 256
+
+# Rows of a block come in eights: a vector register's worth, and the same shape,
+# thus the same random draws, on 1, 2, 4 and 8 devices.
+ROW_MULTIPLE = 8
 
 # Matmuls feed logs and differences: no TF32, no bf16, whatever the device.
 PRECISION = jax.lax.Precision.HIGHEST
@@ -59,12 +67,15 @@ def crop(x, shape: tuple[int, ...]):
   return x[index] if is_traced(x) else jnp.asarray(np.asarray(x)[index])
 
 
-def block_shape(num_examples: int, width: int) -> tuple[int, int]:
+def block_shape(
+  num_examples: int, width: int, num_devices: int = 1
+) -> tuple[int, int]:
   """How to cut N examples, of which a scan holds B×width at a time.
 
   Args:
     num_examples: N.
     width: the columns that the kernel makes per example.
+    num_devices: over which the examples of a block are spread.
 
   Returns:
     (T, B), with T B >= N and as few rows of padding as can be.
@@ -72,7 +83,8 @@ def block_shape(num_examples: int, width: int) -> tuple[int, int]:
   largest = max(SMALLEST_BLOCK, BLOCK_ELEMENTS // width)
   num_blocks = -(-num_examples // largest)
   rows = -(-num_examples // num_blocks)
-  return num_blocks, -(-rows // 8) * 8
+  multiple = math.lcm(ROW_MULTIPLE, num_devices)
+  return num_blocks, parallel.round_up(rows, multiple=multiple)
 
 
 def to_blocks(x, shape: tuple[int, int]) -> jax.Array:
@@ -81,11 +93,41 @@ def to_blocks(x, shape: tuple[int, int]) -> jax.Array:
   return padded.reshape(*shape, *x.shape[1:])
 
 
-def weights_of(num_examples: int, example_weights) -> jax.Array:
-  """[N] weights of the examples, one each if there are none."""
+def place(x, example_weights, width: int, devices) -> tuple:
+  """Examples and their weights in blocks, spread over devices if there are any.
+
+  Args:
+    x: [N, D].
+    example_weights: [N], or None for one each.
+    width: the columns that the kernel makes per example.
+    devices: to spread each block over, or None.
+
+  Returns:
+    [T, B, D] and [T, B]
+  """
+  n = x.shape[0]
   if example_weights is None:
-    return np.ones(num_examples, jnp.result_type(float))
-  return as_float(example_weights)
+    example_weights = np.ones(n, jnp.result_type(float))
+  num_devices = 1 if devices is None else len(devices)
+  shape = block_shape(n, width, num_devices)
+  placed = to_blocks(x, shape), to_blocks(as_float(example_weights), shape)
+  if devices is None:
+    return placed
+  return tuple(parallel.spread(a, axis=1, devices=devices) for a in placed)
+
+
+def key_kind(keys: jax.Array) -> str:
+  """The generator of typed keys; the default one for raw keys."""
+  if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+    return str(jax.random.key_impl(keys))
+  return jax.config.jax_default_prng_impl
+
+
+def raw(keys: jax.Array):
+  """The words of a key; on the host where they can be, for any device."""
+  if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+    keys = jax.random.key_data(keys)
+  return keys if is_traced(keys) else np.asarray(keys)
 
 
 def check(x, num_components: int, example_weights) -> None:
@@ -103,6 +145,13 @@ def check(x, num_components: int, example_weights) -> None:
       f'Expected one weight for each of {shape[0]} examples, got '
       f'{np.shape(example_weights)}.'
     )
+
+
+def magnitude(x: jax.Array) -> jax.Array:
+  """The power of two below the largest value: a scale that rounds nothing."""
+  largest = jnp.max(jnp.abs(x))
+  safe = jnp.where(largest > jnp.finfo(x.dtype).tiny, largest, 1)
+  return jnp.ldexp(jnp.ones_like(safe), jnp.frexp(safe)[1] - 1)
 
 
 @flax.struct.dataclass

@@ -1,144 +1,140 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Expectation-maximisation for Gaussian mixtures, in one pass per iteration.
+"""Expectation-maximisation for Gaussian mixtures, by sufficient statistics.
 
 Everything here works on standardised blocks (`blocks.standardise`) and adds up
-sufficient statistics over them, so that responsibilities are held for one block
-of examples at a time.
+over them, so that responsibilities are held for one block of examples at a
+time.
 
 Axes: N examples, D features, K components, T blocks, B examples of a block.
 """
 
-import flax
+import dataclasses
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.ops import blocks, kmeans
-
-# The least variance of a component, as a share of the data's mean variance: a
-# component on duplicated examples would have none, and infinite density.
-VARIANCE_FLOOR = 1e-6
+from neucrab_jax.ops import blocks, covariances, kmeans
 
 # The log weight of a component that holds no example: finite, so that nothing
 # becomes NaN, and exactly zero once exponentiated.
 LOG_ZERO = -1e30
+
+# What scikit-learn adds to every component's mass (ten roundings of f64): one
+# that lost all its examples retires to the data's centre, with no variance.
+EMPTY_MASS = 2.22e-15
 
 # Two mean log-likelihoods nearer than this many roundings of them are equal: a
 # tolerance below it would have EM chase noise.
 ROUNDINGS = 1.0
 
 
-@flax.struct.dataclass
-class Parameters:
-  log_weights: jax.Array  # [K]
-  means: jax.Array  # [K, D]
-  variances: jax.Array  # [K, D], one where a dimension is padding
+@dataclasses.dataclass(frozen=True)
+class Data:
+  """What stays the same from iteration to iteration."""
+
+  x: jax.Array  # [T, B, D], standardised
+  weights: jax.Array  # [T, B], zero where there is no example
+  mask: jax.Array  # [D], false where a dimension is padding
+  kind: str  # of covariance
+  second: jax.Array | None  # [D, D], the mean of x xᵀ, for `tied`
 
 
-def _moments(x: jax.Array) -> jax.Array:
-  """[B, D] to [B, 2 D + 1]: all that a diagonal Gaussian sees of an example."""
-  return jnp.concatenate([x, x**2, jnp.ones_like(x[:, :1])], axis=1)
+def make_data(x, weights, mask, kind: str) -> Data:
+  second = covariances.second_moment(x, weights) if kind == 'tied' else None
+  return Data(x, weights, mask, kind, second)
 
 
-def coefficients(p: Parameters, num_dims: jax.Array) -> jax.Array:
-  """[2 D + 1, K], whose product with the moments is log P(v) p(x | v)."""
-  precisions = 1 / p.variances
-  constant = p.log_weights - 0.5 * (
-    num_dims * jnp.log(2 * jnp.pi)
-    + jnp.sum(jnp.log(p.variances) + p.means**2 * precisions, axis=1)
-  )
-  return jnp.concatenate(
-    [p.means * precisions, -0.5 * precisions, constant[:, None]], axis=1
-  ).T
-
-
-def expect(x: jax.Array, coefs: jax.Array) -> tuple[jax.Array, ...]:
+def expect(log_joint: jax.Array) -> tuple[jax.Array, ...]:
   """The E-step for one block.
 
   Args:
-    x: [B, D], standardised.
-    coefs: from `coefficients`.
+    log_joint: [B, K] of log P(v) p(x | v).
 
   Returns:
     [B, K] responsibilities times [B, 1] their sums, and [B] log densities.
   """
-  joint = jnp.matmul(_moments(x), coefs, precision=blocks.PRECISION)
-  largest = jnp.max(joint, axis=1, keepdims=True)
-  unnormalised = jnp.exp(joint - largest)
+  largest = jnp.max(log_joint, axis=1, keepdims=True)
+  unnormalised = jnp.exp(log_joint - largest)
   total = jnp.sum(unnormalised, axis=1, keepdims=True)
   return unnormalised, total, (largest + jnp.log(total))[:, 0]
 
 
-def _accumulate(x, weights, coefs):
-  """Sums over all examples: [K, 2 D + 1] moments, [] log-likelihood."""
+def _maximise(data: Data, log_joint_of: Callable, k: int):
+  """One pass: parameters from responsibilities, and the log-likelihood.
+
+  Args:
+    data: the examples.
+    log_joint_of: from [B, D] to [B, K].
+    k: K.
+
+  Returns:
+    Parameters, the [] mean log-likelihood, and the [K] masses, which are zero
+    where a component has no example.
+  """
 
   def add_block(sums, block):
     x, w = block
-    unnormalised, total, log_density = expect(x, coefs)
+    unnormalised, total, log_density = expect(log_joint_of(x))
     moments = jnp.matmul(
       unnormalised.T,
-      _moments(x) * (w[:, None] / total),
+      covariances.moments(x) * (w[:, None] / total),
       precision=blocks.PRECISION,
     )
     return (sums[0] + moments, sums[1] + jnp.sum(w * log_density)), None
 
-  zeros = (jnp.zeros(coefs.shape[::-1], x.dtype), jnp.zeros((), x.dtype))
-  return jax.lax.scan(add_block, zeros, (x, weights))[0]
-
-
-def maximise(sums: jax.Array, before: Parameters, mask: jax.Array):
-  """The M-step: parameters from summed moments.
-
-  Args:
-    sums: [K, 2 D + 1] moments.
-    before: what a component without examples keeps.
-    mask: [D], false where a dimension is padding.
-  """
-  d = mask.shape[0]
-  mass = sums[:, -1]
-  alive = mass > jnp.finfo(sums.dtype).tiny
-  averages = sums[:, :-1] / jnp.where(alive, mass, 1)[:, None]
+  d = data.mask.shape[0]
+  dtype = data.x.dtype
+  zeros = (jnp.zeros((k, 2 * d + 1), dtype), jnp.zeros((), dtype))
+  (sums, log_likelihood), _ = jax.lax.scan(
+    add_block, zeros, (data.x, data.weights)
+  )
+  mass = sums[:, -1] + EMPTY_MASS
+  averages = sums[:, :-1] / mass[:, None]
   means = averages[:, :d]
-  variances = jnp.maximum(averages[:, d:] - means**2, VARIANCE_FLOOR)
-  log_weights = jnp.log(jnp.where(alive, mass, 1) / jnp.sum(mass))
-  return Parameters(
-    log_weights=jnp.where(alive, log_weights, LOG_ZERO),
-    means=jnp.where(alive[:, None], means, before.means),
-    variances=jnp.where(
-      mask, jnp.where(alive[:, None], variances, before.variances), 1
-    ),
-  )
+  shares = mass / jnp.sum(mass)
+  if data.kind == 'tied':
+    variances = covariances.tied(data.second, means, shares, data.mask)
+  elif data.kind == 'full':
 
+    def posteriors_of(x):
+      unnormalised, total, _ = expect(log_joint_of(x))
+      return unnormalised / total
 
-def start(x, weights, centroids, mask) -> Parameters:
-  """An M-step on hard assignments to the nearest centroid."""
-  num_components = centroids.shape[0]
-
-  def add_block(sums, block):
-    x, w = block
-    index, _ = kmeans.nearest(x, centroids)
-    moments = jax.ops.segment_sum(
-      w[:, None] * _moments(x), index, num_components
+    variances = covariances.full(
+      data.x, data.weights, posteriors_of, means, mass, data.mask
     )
-    return sums + moments, None
+  else:
+    variances = averages[:, d:] - means**2
+    if data.kind == 'spherical':
+      mean = jnp.sum(jnp.where(data.mask, variances, 0), axis=1, keepdims=True)
+      variances = jnp.broadcast_to(mean / jnp.sum(data.mask), variances.shape)
+    variances = jnp.maximum(variances, covariances.VARIANCE_FLOOR)
+    variances = jnp.where(data.mask, variances, 1)
+  parameters = covariances.Parameters(jnp.log(shares), means, variances)
+  return parameters, log_likelihood / jnp.sum(data.weights), sums[:, -1]
 
-  zeros = jnp.zeros((num_components, 2 * x.shape[-1] + 1), x.dtype)
-  sums, _ = jax.lax.scan(add_block, zeros, (x, weights))
-  before = Parameters(
-    log_weights=jnp.zeros_like(sums[:, 0]),
-    means=centroids,
-    variances=jnp.ones_like(centroids),
+
+def start(data: Data, centroids: jax.Array) -> covariances.Parameters:
+  """An M-step on hard assignments to the nearest of [K, D] centroids."""
+  k = centroids.shape[0]
+
+  def log_joint_of(x):
+    index, _ = kmeans.nearest(x, centroids)
+    return jnp.where(index[:, None] == jnp.arange(k), 0, LOG_ZERO)
+
+  parameters, _, mass = _maximise(data, log_joint_of, k)
+  return parameters.replace(
+    log_weights=jnp.where(mass > 0, parameters.log_weights, LOG_ZERO)
   )
-  return maximise(sums, before, mask)
 
 
-def run(x, weights, parameters, mask, *, max_iterations, tolerance):
+def run(data: Data, parameters, *, max_iterations, tolerance):
   """Iterates to convergence, as scikit-learn does.
 
   Args:
-    x: [T, B, D], standardised.
-    weights: [T, B], zero where there is no example.
+    data: the examples.
     parameters: to start from.
-    mask: [D], false where a dimension is padding.
     max_iterations: at most this many.
     tolerance: gain of the mean log-likelihood, in nats, that ends it; with
       zero all iterations are made.
@@ -147,27 +143,26 @@ def run(x, weights, parameters, mask, *, max_iterations, tolerance):
     The parameters, how many iterations were made, whether they converged, and
     [max_iterations] mean log-likelihoods before each, the last one repeated.
   """
-  num_dims = jnp.sum(mask)
-  total = jnp.sum(weights)
-  rounding = ROUNDINGS * jnp.finfo(x.dtype).eps
+  num_dims = jnp.sum(data.mask)
+  rounding = ROUNDINGS * jnp.finfo(data.x.dtype).eps
 
   def step(state):
-    parameters, i, _, history = state
-    sums, log_likelihood = _accumulate(
-      x, weights, coefficients(parameters, num_dims)
+    before, i, _, history = state
+    log_joint_of = covariances.log_joint_of(before, num_dims, data.kind)
+    parameters, log_likelihood, _ = _maximise(
+      data, log_joint_of, before.means.shape[0]
     )
-    log_likelihood = log_likelihood / total
     gain = jnp.abs(log_likelihood - history[i - 1])
     enough = jnp.maximum(tolerance, rounding * jnp.abs(log_likelihood))
     converged = (i > 0) & (tolerance > 0) & (gain < enough)
     history = jnp.where(
       jnp.arange(max_iterations) >= i, log_likelihood, history
     )
-    return maximise(sums, parameters, mask), i + 1, converged, history
+    return parameters, i + 1, converged, history
 
   def unfinished(state):
     return (state[1] < max_iterations) & ~state[2]
 
-  history = jnp.zeros(max_iterations, x.dtype)
+  history = jnp.zeros(max_iterations, data.x.dtype)
   state = (parameters, 0, False, history)
   return jax.lax.while_loop(unfinished, step, state)

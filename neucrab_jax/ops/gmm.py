@@ -10,16 +10,22 @@ Reference:
 """
 
 import functools
+from collections.abc import Sequence
 
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neucrab_jax.ops import blocks, em, kmeans
+from neucrab_jax import parallel
+from neucrab_jax.ops import blocks, covariances, em, kmeans, posteriors
 
-# Lloyd's iterations before EM goes on from there.
+# Lloyd's iterations at most, before EM goes on from there.
 KMEANS_ITERATIONS = 100
+
+# No iteration of EM lowers the mean log-likelihood by more than this, in nats:
+# what f32 loses where a component has collapsed to the floor.
+LIKELIHOOD_NOISE = 1e-2
 
 
 @flax.struct.dataclass
@@ -28,28 +34,38 @@ class GMM:
 
   log_weights: jax.Array  # [K], sums to one after exp
   means: jax.Array  # [K, D]
-  variances: jax.Array  # [K, D], floored
+  variances: jax.Array  # [K, D] for diag, [K], [D, D] or [K, D, D]; floored
   num_iterations: jax.Array  # [], of EM
   converged: jax.Array  # [], false if max_iterations ended it
-  log_likelihoods: jax.Array  # [max_iterations], nats, before each iteration;
-  # after the last one repeated
+  # [max_iterations], nats, before each iteration; after the last one repeated.
+  log_likelihoods: jax.Array
+  covariance: str = flax.struct.field(pytree_node=False, default='diag')
 
 
-def _finite(x):
+def _finite(x, covariance):
   """Squares of the largest and the smallest floats are no floats."""
   limits = jnp.finfo(x.dtype)
-  return jnp.clip(x, limits.tiny, limits.max)
+  positive = covariance in ('diag', 'spherical')
+  return jnp.clip(x, limits.tiny if positive else -limits.max, limits.max)
 
 
 @functools.partial(
-  jax.jit, static_argnames=('num_components', 'max_iterations')
+  jax.jit,
+  static_argnames=(
+    'num_components',
+    'max_iterations',
+    'covariance',
+    'key_kind',
+  ),
 )
 def _fit(
     keys, x, weights, initial_means, num_dims, tolerance, *,
-    num_components, max_iterations,
+    num_components, max_iterations, covariance, key_kind,
 ):  # fmt: skip
+  keys = jax.random.wrap_key_data(keys, impl=key_kind)
   mask = jnp.arange(x.shape[-1]) < num_dims
   x, affine = blocks.standardise(x, weights, num_dims)
+  data = em.make_data(x, weights, mask, covariance)
 
   def fit_one(key):
     if initial_means is None:
@@ -61,37 +77,47 @@ def _fit(
         max_iterations=KMEANS_ITERATIONS,
         tolerance=kmeans.TOLERANCE,
       )
-      parameters = em.start(x, weights, centroids, mask)
+      parameters = em.start(data, centroids)
     else:
       centroids = (initial_means - affine.centre) / affine.scale
-      parameters = em.start(x, weights, centroids, mask)
-      parameters = parameters.replace(means=centroids)
+      parameters = em.start(data, centroids).replace(means=centroids)
     return em.run(
-      x,
-      weights,
-      parameters,
-      mask,
-      max_iterations=max_iterations,
-      tolerance=tolerance,
+      data, parameters, max_iterations=max_iterations, tolerance=tolerance
     )
 
   run = fit_one if keys.ndim == 0 else jax.vmap(fit_one)
   parameters, num_iterations, converged, history = run(keys)
+  variances = parameters.variances
+  if covariance == 'spherical':
+    variances = variances[..., 0]
   return GMM(
     log_weights=parameters.log_weights,
     means=parameters.means * affine.scale + affine.centre,
-    variances=_finite(parameters.variances * affine.scale**2),
+    variances=_finite(variances * affine.scale * affine.scale, covariance),
     num_iterations=num_iterations,
     converged=converged,
     log_likelihoods=history - num_dims * jnp.log(affine.scale),
+    covariance=covariance,
   )
 
 
-def _typed(keys: jax.Array) -> jax.Array:
-  """Keys of the new style: [] or [S], whichever style they came in."""
-  if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
-    return keys
-  return jax.random.wrap_key_data(keys)
+def _resized(mixture: GMM, resize, width: int) -> GMM:
+  """The mixture with `width` dimensions, by `blocks.pad` or `blocks.crop`."""
+  d = mixture.means.shape[-1]
+  if d == width:
+    return mixture
+  matrices = {'diag': 1, 'spherical': 0, 'tied': 2, 'full': 2}
+  num_axes = matrices[mixture.covariance]
+  variances = mixture.variances
+  leading = variances.shape[: variances.ndim - num_axes]
+
+  def host(x):
+    return x if blocks.is_traced(x) else np.asarray(x)
+
+  return mixture.replace(
+    means=resize(host(mixture.means), (*mixture.means.shape[:-1], width)),
+    variances=resize(host(variances), (*leading, *[width] * num_axes)),
+  )
 
 
 def fit_many(
@@ -104,6 +130,7 @@ def fit_many(
   covariance: str = 'diag',
   max_iterations: int = 100,
   tolerance: float = 1e-3,
+  devices: Sequence[jax.Device] | None = None,
 ) -> GMM:
   """Fits one mixture per key, in one program; otherwise as `fit`.
 
@@ -116,6 +143,7 @@ def fit_many(
     covariance: see `fit`.
     max_iterations: see `fit`.
     tolerance: see `fit`.
+    devices: see `fit`.
 
   Returns:
     The mixtures, each field with a leading axis S.
@@ -126,30 +154,39 @@ def fit_many(
   if initial_means is not None:
     num_components = len(initial_means)
   blocks.check(z, num_components, example_weights)
-  if covariance != 'diag':
-    raise ValueError(f'Unknown covariance {covariance!r}. Known: diag.')
+  if covariance not in covariances.KINDS:
+    raise ValueError(
+      f'Unknown covariance {covariance!r}. '
+      f'Known: {", ".join(covariances.KINDS)}.'
+    )
   n, d = z.shape
-  shape = blocks.block_shape(n, num_components)
   width = blocks.bucket(d)
   if initial_means is not None:
+    if np.shape(initial_means) != (num_components, d):
+      raise ValueError(
+        f'Expected initial means of shape [K, {d}], got '
+        f'{np.shape(initial_means)}.'
+      )
     initial_means = blocks.pad(
       blocks.as_float(initial_means), (num_components, width)
     )
+  z = blocks.pad(blocks.as_float(z), (n, width))
+  x, weights = blocks.place(z, example_weights, num_components, devices)
   mixture = _fit(
-    _typed(keys),
-    blocks.to_blocks(blocks.pad(blocks.as_float(z), (n, width)), shape),
-    blocks.to_blocks(blocks.weights_of(n, example_weights), shape),
+    blocks.raw(keys),
+    x,
+    weights,
     initial_means,
     d,
     tolerance,
     num_components=num_components,
     max_iterations=max_iterations,
+    covariance=covariance,
+    key_kind=blocks.key_kind(keys),
   )
-  cropped = (*mixture.means.shape[:-1], d)
-  return mixture.replace(
-    means=blocks.crop(mixture.means, cropped),
-    variances=blocks.crop(mixture.variances, cropped),
-  )
+  if devices is not None:
+    mixture = parallel.fetch(mixture)
+  return _resized(mixture, blocks.crop, d)
 
 
 def fit(
@@ -162,11 +199,12 @@ def fit(
   covariance: str = 'diag',
   max_iterations: int = 100,
   tolerance: float = 1e-3,
+  devices: Sequence[jax.Device] | None = None,
 ) -> GMM:
   """Fits a mixture, from k-means or from given means.
 
   Variances are floored at 1e-6 of the data's mean variance, so that no result
-  depends on the data's scale.
+  depends on the data's scale; for 'full' that much is added to each diagonal.
 
   Args:
     key: of the initialisation; without effect where `initial_means` are given.
@@ -176,10 +214,12 @@ def fit(
       nearest to each. Overrides `num_components`.
     example_weights: [N], not negative: how often an example counts, zero to
       leave it out. All one if not given.
-    covariance: 'diag'.
+    covariance: 'diag', 'spherical', 'tied' or 'full'.
     max_iterations: of EM.
     tolerance: gain of the mean log-likelihood, in nats, that ends EM; zero to
       make all iterations.
+    devices: to spread the examples over; one device if not given. Every process
+      that owns one of them makes the same call.
 
   Returns:
     The mixture.
@@ -197,103 +237,26 @@ def fit(
     covariance=covariance,
     max_iterations=max_iterations,
     tolerance=tolerance,
+    devices=devices,
   )
 
 
-def _standard(mixture: GMM, x: jax.Array, num_dims: jax.Array):
-  """Examples and coefficients where the mixture has mean 0 and variance 1."""
-  mask = jnp.arange(x.shape[-1]) < num_dims
-  weights = jnp.exp(mixture.log_weights)[:, None]
-  largest = jnp.maximum(
-    jnp.max(jnp.abs(mixture.means)), jnp.sqrt(jnp.max(mixture.variances))
-  )
-  means = mixture.means / largest
-  centre = jnp.sum(weights * means, axis=0)
-  means = means - centre
-  variances = mixture.variances / largest / largest
-  spread = jnp.sum(weights * jnp.where(mask, variances + means**2, 0))
-  scale = jnp.sqrt(spread / num_dims)
-  parameters = em.Parameters(
-    log_weights=mixture.log_weights,
-    means=means / scale,
-    variances=jnp.where(mask, variances / scale / scale, 1),
-  )
-  x = (x / largest - centre) / scale
-  return x, em.coefficients(parameters, num_dims), scale * largest
-
-
-@jax.jit
-def _posterior(mixture, x, num_dims):
-  """[N, K] responsibilities and [N] log densities, in nats."""
-  x, coefs, scale = _standard(mixture, x, num_dims)
-  unnormalised, total, log_density = em.expect(x, coefs)
-  return unnormalised / total, log_density - num_dims * jnp.log(scale)
-
-
-@jax.jit
-def _log_likelihood(mixture, x, weights, num_dims):
-  x, coefs, scale = _standard(mixture, x, num_dims)
-
-  def add_block(total, block):
-    x, w = block
-    return total + jnp.sum(w * em.expect(x, coefs)[2]), None
-
-  total, _ = jax.lax.scan(add_block, jnp.zeros((), x.dtype), (x, weights))
-  return total / jnp.sum(weights) - num_dims * jnp.log(scale)
-
-
-@functools.partial(jax.jit, static_argnames='num_classes')
-def _leep(mixture, x, labels, weights, num_dims, *, num_classes):
-  x, coefs, _ = _standard(mixture, x, num_dims)
-  num_components = coefs.shape[1]
-  total_weight = jnp.sum(weights)
-
-  def add_joint(joint, block):
-    x, y, w = block
-    unnormalised, total, _ = em.expect(x, coefs)
-    add = jax.ops.segment_sum(
-      unnormalised * (w[:, None] / total), y, num_classes
-    )
-    return joint + add, None
-
-  joint = jnp.zeros((num_classes, num_components), x.dtype)
-  joint, _ = jax.lax.scan(add_joint, joint, (x, labels, weights))
-  mass = jnp.sum(joint, axis=0)  # N P(v), [K]
-  # A component without examples predicts nothing, and is never asked.
-  conditional = joint / jnp.where(mass > 0, mass, 1)  # P(y | v), [C, K]
-
-  def add_score(score, block):
-    x, y, w = block
-    unnormalised, total, _ = em.expect(x, coefs)
-    p = jnp.sum(conditional[y] * unnormalised, axis=1) / total[:, 0]
-    tiny = jnp.finfo(p.dtype).tiny
-    return score + jnp.sum(w * jnp.log(jnp.maximum(p, tiny))), None
-
-  score, _ = jax.lax.scan(
-    add_score, jnp.zeros((), x.dtype), (x, labels, weights)
-  )
-  return score / total_weight
-
-
-def _widen(mixture: GMM, z):
-  """The mixture and the examples, padded to a bucket of dimensions."""
+def _parameters(mixture: GMM, z):
+  """Parameters and examples padded to a bucket, and the number of dims."""
   d = mixture.means.shape[-1]
   if np.ndim(z) != 2 or z.shape[1] != d:
     raise ValueError(
       f'This mixture takes [N, {d}] examples, got {np.shape(z)}.'
     )
   width = blocks.bucket(d)
-  z = blocks.pad(blocks.as_float(z), (z.shape[0], width))
-  if width != d:
-    padded = (*mixture.means.shape[:-1], width)
-    means, variances = mixture.means, mixture.variances
-    if not blocks.is_traced(means, variances):
-      means, variances = np.asarray(means), np.asarray(variances)
-    mixture = mixture.replace(
-      means=blocks.pad(means, padded),
-      variances=blocks.pad(variances, padded),
-    )
-  return mixture, z, d
+  mixture = _resized(mixture, blocks.pad, width)
+  variances = mixture.variances
+  if mixture.covariance == 'spherical':
+    variances = variances[..., None]
+  parameters = covariances.Parameters(
+    mixture.log_weights, mixture.means, variances
+  )
+  return parameters, blocks.pad(blocks.as_float(z), (len(z), width)), d
 
 
 def responsibilities(mixture: GMM, z: jax.Array) -> jax.Array:
@@ -306,20 +269,8 @@ def responsibilities(mixture: GMM, z: jax.Array) -> jax.Array:
   Returns:
     [N, K], rows sum to one.
   """
-  mixture, z, d = _widen(mixture, z)
-  return _posterior(mixture, z, d)[0]
-
-
-def _blocked(mixture, z, example_weights):
-  mixture, z, d = _widen(mixture, z)
-  shape = blocks.block_shape(len(z), mixture.log_weights.shape[-1])
-  weights = blocks.weights_of(len(z), example_weights)
-  return (
-    mixture,
-    blocks.to_blocks(z, shape),
-    blocks.to_blocks(weights, shape),
-    d,
-  )
+  parameters, z, d = _parameters(mixture, z)
+  return posteriors.posterior(parameters, z, d, kind=mixture.covariance)
 
 
 def log_likelihood(
@@ -335,7 +286,13 @@ def log_likelihood(
   Returns:
     [], in nats.
   """
-  return _log_likelihood(*_blocked(mixture, z, example_weights))
+  parameters, z, d = _parameters(mixture, z)
+  x, weights = blocks.place(
+    z, example_weights, parameters.log_weights.shape[-1], None
+  )
+  return posteriors.log_likelihood(
+    parameters, x, weights, d, kind=mixture.covariance
+  )
 
 
 def leep(
@@ -365,10 +322,16 @@ def leep(
   Reference:
     Li et al., section 3.2; Nguyen et al., LEEP, ICML 2020, equation 2.
   """
-  mixture, x, weights, d = _blocked(mixture, z, example_weights)
+  parameters, z, d = _parameters(mixture, z)
+  x, weights = blocks.place(
+    z, example_weights, parameters.log_weights.shape[-1], None
+  )
   labels = labels if blocks.is_traced(labels) else np.asarray(labels)
-  labels = blocks.to_blocks(labels, weights.shape)
-  score = functools.partial(_leep, num_classes=num_classes)
+  score = functools.partial(
+    posteriors.leep, kind=mixture.covariance, num_classes=num_classes
+  )
   if mixture.log_weights.ndim == 2:
     score = jax.vmap(score, in_axes=(0, None, None, None, None))
-  return score(mixture, x, labels, weights, d)
+  return score(
+    parameters, x, blocks.to_blocks(labels, weights.shape), weights, d
+  )

@@ -14,12 +14,14 @@ Reference:
 """
 
 import functools
+from collections.abc import Sequence
 
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neucrab_jax import parallel
 from neucrab_jax.ops import blocks
 
 # Rounds of drawing candidates, and candidates of a round as a share of K. The
@@ -80,31 +82,32 @@ def _candidates(key, x, weights, num_candidates, num_rounds):
   """
   shape, d = weights.shape, x.shape[-1]
   drawn = num_candidates // num_rounds
-  noise = jax.random.gumbel(key, (num_rounds, weights.size), x.dtype)
-  flat = x.reshape(-1, d)
 
-  def draw(state, inputs):
+  def top(odds, round_index):
+    # Gumbel noise draws without replacement, in proportion to exp(odds). Which
+    # noise an example gets depends on its index alone, not on the padding.
+    noise = jax.random.gumbel(
+      jax.random.fold_in(key, round_index), (weights.size,), x.dtype
+    )
+    rows = jax.lax.top_k(odds.reshape(-1) + noise, drawn)[1]
+    return jnp.divmod(rows, shape[1])
+
+  def draw(state, round_index):
     distances, assignments = state
-    noise, round_index = inputs
-    # Keys of Gumbel noise draw without replacement, in proportion to D².
-    odds = jnp.log(weights * distances).reshape(-1) + noise
-    rows = jax.lax.top_k(odds, drawn)[1]
-    new = flat[rows]
+    rows = top(jnp.log(weights * distances), round_index)
+    new = x[rows]
     index, distance = _nearest_of_all(x, new)
     closer = distance < distances
-    chosen = jnp.zeros(weights.size, bool).at[rows].set(True).reshape(shape)
+    chosen = jnp.zeros(shape, bool).at[rows].set(True)
     assignments = jnp.where(closer, index + round_index * drawn, assignments)
     distances = jnp.where(chosen, 0, jnp.minimum(distances, distance))
     return (distances, assignments), new
 
   # The first round has nothing to be far from.
-  rows = jax.lax.top_k(jnp.log(weights).reshape(-1) + noise[0], drawn)[1]
-  new = flat[rows]
+  new = x[top(jnp.log(weights), 0)]
   assignments, distances = _nearest_of_all(x, new)
   state, rest = jax.lax.scan(
-    draw,
-    (distances, assignments),
-    (noise[1:], jnp.arange(1, num_rounds)),
+    draw, (distances, assignments), jnp.arange(1, num_rounds)
   )
   candidates = jnp.concatenate([new[None], rest]).reshape(-1, d)
   mass = jnp.zeros(num_candidates, x.dtype)
@@ -212,8 +215,9 @@ def lloyd(x, weights, centroids, *, max_iterations, tolerance):
   return centroids, num_iterations
 
 
-@functools.partial(jax.jit, static_argnames='num_clusters')
-def _fit(key, x, weights, max_iterations, *, num_clusters):
+@functools.partial(jax.jit, static_argnames=('num_clusters', 'key_kind'))
+def _fit(key, x, weights, max_iterations, *, num_clusters, key_kind):
+  key = jax.random.wrap_key_data(key, impl=key_kind)
   x, affine = blocks.standardise(x, weights)
   total = jnp.sum(weights)
   variance = jnp.sum(weights[..., None] * x**2) / total / x.shape[-1]
@@ -229,7 +233,8 @@ def _fit(key, x, weights, max_iterations, *, num_clusters):
   return KMeans(
     centroids=centroids * affine.scale + affine.centre,
     assignments=assignments.reshape(-1),
-    inertia=jnp.sum(weights * distances) * affine.scale**2,
+    # In this order, lest zero times infinity.
+    inertia=jnp.sum(weights * distances) * affine.scale * affine.scale,
     num_iterations=num_iterations,
   )
 
@@ -241,6 +246,7 @@ def fit(
   num_clusters: int,
   example_weights: jax.Array | None = None,
   max_iterations: int = 100,
+  devices: Sequence[jax.Device] | None = None,
 ) -> KMeans:
   """Clusters examples around K centroids.
 
@@ -251,6 +257,8 @@ def fit(
     example_weights: [N], not negative; zero leaves an example out. All one if
       not given.
     max_iterations: of Lloyd.
+    devices: to spread the examples over; one device if not given. Every process
+      that owns one of them makes the same call.
 
   Returns:
     The clustering. A cluster without examples keeps a finite centroid.
@@ -260,16 +268,18 @@ def fit(
   """
   blocks.check(x, num_clusters, example_weights)
   n, d = x.shape
-  shape = blocks.block_shape(n, num_clusters)
-  weights = blocks.weights_of(n, example_weights)
   padded = blocks.pad(blocks.as_float(x), (n, blocks.bucket(d)))
+  x, weights = blocks.place(padded, example_weights, num_clusters, devices)
   found = _fit(
-    key,
-    blocks.to_blocks(padded, shape),
-    blocks.to_blocks(weights, shape),
+    blocks.raw(key),
+    x,
+    weights,
     max_iterations,
     num_clusters=num_clusters,
+    key_kind=blocks.key_kind(key),
   )
+  if devices is not None:
+    found = parallel.fetch(found)
   return found.replace(
     centroids=blocks.crop(found.centroids, (num_clusters, d)),
     assignments=blocks.crop(found.assignments, (n,)),

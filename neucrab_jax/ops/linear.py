@@ -122,7 +122,9 @@ def fit(
   """
   blocks.check(features, 1, labels)
   n, d = features.shape
-  weights = blocks.weights_of(n, example_weights)
+  if example_weights is None:
+    example_weights = np.ones(n)
+  weights = blocks.as_float(example_weights)
   if weights.shape[-1] != n or weights.ndim > 2:
     raise ValueError(
       f'Expected weights of shape [{n}] or [S, {n}], got {weights.shape}.'

@@ -6,11 +6,14 @@ The eigenvectors of the smaller of the two Gram matrices, D×D or N×N.
 Axes: N examples, D features, k kept components, R = min(N, D).
 """
 
+from collections.abc import Sequence
+
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neucrab_jax import parallel
 from neucrab_jax.ops import blocks
 
 # Cumulative energies closer than this are equal: f32 can't tell them apart, and
@@ -35,13 +38,16 @@ def _unit_columns(v: jax.Array) -> jax.Array:
 
 
 @jax.jit
-def _decompose(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _decompose(x: jax.Array, num_examples: int) -> tuple[jax.Array, ...]:
   """Mean [D], variances [R] in descending order, components [D, R]."""
   n, d = x.shape
+  present = (jnp.arange(n) < num_examples)[:, None]
+  magnitude = blocks.magnitude(x)
+  x = x / magnitude
   # Differences to one example are exact where an offset dwarfs the spread.
-  shifted = x - x[0]
-  shift = jnp.mean(shifted, axis=0)
-  centred = shifted - shift
+  shifted = jnp.where(present, x - x[0], 0)
+  shift = jnp.sum(shifted, axis=0) / num_examples
+  centred = jnp.where(present, shifted - shift, 0)
   scale = jnp.max(jnp.abs(centred))
   scale = jnp.where(scale > 0, scale, 1)
   centred = centred / scale
@@ -56,15 +62,22 @@ def _decompose(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
   if wide:
     vectors = jnp.matmul(centred.T, vectors, precision=blocks.PRECISION)
   vectors = jnp.where(values > 0, vectors, 0)
-  return x[0] + shift, values, _unit_columns(vectors)
+  return (x[0] + shift) * magnitude, values, _unit_columns(vectors)
 
 
-def fit(x: jax.Array, *, energy: float = 0.8) -> Projection:
+def fit(
+  x: jax.Array,
+  *,
+  energy: float = 0.8,
+  devices: Sequence[jax.Device] | None = None,
+) -> Projection:
   """Finds the fewest principal components with enough of the variance.
 
   Args:
     x: [N, D].
     energy: the share of the variance to keep, in (0, 1].
+    devices: to spread the examples over; one device if not given. Every process
+      that owns one of them makes the same call.
 
   Returns:
     The projection, with the smallest k whose cumulative energy is at least
@@ -77,7 +90,12 @@ def fit(x: jax.Array, *, energy: float = 0.8) -> Projection:
     raise ValueError(f'PCA needs features of shape [N, D], got {np.shape(x)}.')
   if not 0 < energy <= 1:
     raise ValueError(f'energy is a share in (0, 1], got {energy}.')
-  mean, variances, components = _decompose(blocks.as_float(x))
+  x, num_examples = blocks.as_float(x), len(x)
+  if devices is not None:
+    rows = parallel.round_up(num_examples, multiple=len(devices))
+    x = blocks.pad(x, (rows, x.shape[1]))
+    x = parallel.spread(x, axis=0, devices=devices)
+  mean, variances, components = parallel.fetch(_decompose(x, num_examples))
   # How many are kept depends on the data, so the host decides.
   variances = np.asarray(variances, np.float64)
   total = variances.sum()
@@ -93,7 +111,11 @@ def fit(x: jax.Array, *, energy: float = 0.8) -> Projection:
 
 @jax.jit
 def _project(x: jax.Array, mean: jax.Array, components: jax.Array):
-  return jnp.matmul(x - mean, components, precision=blocks.PRECISION)
+  magnitude = jnp.maximum(blocks.magnitude(x), blocks.magnitude(mean))
+  centred = x / magnitude - mean / magnitude
+  z = jnp.matmul(centred, components, precision=blocks.PRECISION)
+  limit = jnp.finfo(z.dtype).max
+  return jnp.clip(z * magnitude, -limit, limit)
 
 
 def transform(projection: Projection, x: jax.Array) -> jax.Array:

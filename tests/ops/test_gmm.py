@@ -4,7 +4,7 @@ import numpy as np
 import oracles
 import pytest
 
-from neucrab_jax.ops import gmm
+from neucrab_jax.ops import gmm, posteriors
 
 KEY = jax.random.key(0)
 
@@ -140,12 +140,12 @@ def test_one_compilation_serves_many_checkpoints(features):
   x, y = features
   x = np.tile(x, (1, 10))
   x = x + np.random.default_rng(0).normal(size=x.shape).astype('f4')
-  before = gmm._fit._cache_size(), gmm._leep._cache_size()
+  before = gmm._fit._cache_size(), posteriors.leep._cache_size()
   for d in range(20, 180, 10):
     mixture = gmm.fit(KEY, x[:, :d], num_components=5, max_iterations=3)
     gmm.leep(mixture, x[:, :d], y, num_classes=6)
   assert gmm._fit._cache_size() - before[0] <= 4
-  assert gmm._leep._cache_size() - before[1] <= 4
+  assert posteriors.leep._cache_size() - before[1] <= 4
 
 
 def test_does_not_touch_the_array_it_is_given(features):

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The four kinds of covariance a mixture can have.
+
+    diag       [K, D]     a variance for each component and dimension
+    spherical  [K]        a variance for each component
+    tied       [D, D]     one matrix for all components
+    full       [K, D, D]  a matrix for each component
+
+Within EM, `spherical` is [K, D] too. Everything is in standardised units
+(`blocks.standardise`), and a padded dimension has variance one and no
+covariance, so that it adds nothing to a density.
+
+Axes: N examples, D features, K components, T blocks, B examples of a block.
+"""
+
+from collections.abc import Callable
+
+import flax
+import jax
+import jax.numpy as jnp
+
+from neucrab_jax.ops import blocks
+
+KINDS = ('diag', 'spherical', 'tied', 'full')
+
+# The least variance of a component, as a share of the data's mean variance: a
+# component on duplicated examples would have none, and infinite density.
+VARIANCE_FLOOR = 1e-6
+
+# What to add to the diagonal of a matrix that rounding left indefinite, as
+# multiples of the floor: f32 keeps seven digits, so the last always does.
+JITTERS = (1.0, 10.0, 1e3, 1e5)
+
+
+@flax.struct.dataclass
+class Parameters:
+  log_weights: jax.Array  # [K]
+  means: jax.Array  # [K, D]
+  variances: jax.Array  # as above, `spherical` as `diag`
+
+
+def diagonal(p: Parameters, kind: str) -> jax.Array:
+  """[K, D] variances, whatever the kind."""
+  if kind == 'tied':
+    return jnp.broadcast_to(jnp.diagonal(p.variances), p.means.shape)
+  if kind == 'full':
+    return jnp.diagonal(p.variances, axis1=1, axis2=2)
+  return jnp.broadcast_to(p.variances, p.means.shape)
+
+
+def scaled(p: Parameters, factor: jax.Array) -> Parameters:
+  """The mixture of `factor` times the data, squared once and once more."""
+  return p.replace(
+    means=p.means * factor, variances=p.variances * factor * factor
+  )
+
+
+def _inverse_root(covariance: jax.Array) -> jax.Array:
+  """[D, D] lower L⁻ᵀ with L Lᵀ the covariance: whitens rows from the right."""
+  identity = jnp.eye(covariance.shape[-1], dtype=covariance.dtype)
+  root = jnp.linalg.cholesky(covariance, symmetrize_input=False)
+  for jitter in JITTERS:
+    raised = covariance + jitter * VARIANCE_FLOOR * identity
+    root = jax.lax.cond(
+      jnp.isfinite(root).all(),
+      lambda root, unused: root,
+      lambda unused, raised: jnp.linalg.cholesky(
+        raised, symmetrize_input=False
+      ),
+      root,
+      raised,
+    )
+  # Beyond help: the variances alone.
+  spread = jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), VARIANCE_FLOOR))
+  root = jnp.where(jnp.isfinite(root).all(), root, jnp.diag(spread))
+  return jax.scipy.linalg.solve_triangular(root, identity, lower=True).T
+
+
+def log_joint_of(
+  p: Parameters, num_dims: jax.Array, kind: str
+) -> Callable[[jax.Array], jax.Array]:
+  """The function from examples [B, D] to log P(v) p(x | v), [B, K]."""
+  constant = p.log_weights - 0.5 * num_dims * jnp.log(2 * jnp.pi)
+  if kind == 'full':
+    whiten = jax.lax.map(_inverse_root, p.variances)
+    log_det = jnp.sum(jnp.log(jnp.diagonal(whiten, axis1=1, axis2=2)), axis=1)
+
+    def log_joint(x):
+      def one(component):
+        mean, whiten, constant = component
+        white = jnp.matmul(x - mean, whiten, precision=blocks.PRECISION)
+        return constant - 0.5 * jnp.sum(white**2, axis=1)
+
+      return jax.lax.map(one, (p.means, whiten, constant + log_det)).T
+
+    return log_joint
+
+  if kind == 'tied':
+    whiten = _inverse_root(p.variances)
+    means = jnp.matmul(p.means, whiten, precision=blocks.PRECISION)
+    log_det = jnp.sum(jnp.log(jnp.diagonal(whiten)))
+    constant = constant + log_det - 0.5 * jnp.sum(means**2, axis=1)
+
+    def log_joint(x):
+      white = jnp.matmul(x, whiten, precision=blocks.PRECISION)
+      product = jnp.matmul(white, means.T, precision=blocks.PRECISION)
+      return product + constant - 0.5 * jnp.sum(white**2, 1, keepdims=True)
+
+    return log_joint
+
+  precisions = 1 / p.variances
+  constant = constant - 0.5 * jnp.sum(
+    jnp.log(p.variances) + p.means**2 * precisions, axis=1
+  )
+  coefficients = jnp.concatenate(
+    [p.means * precisions, -0.5 * precisions, constant[:, None]], axis=1
+  ).T
+  return lambda x: jnp.matmul(
+    moments(x), coefficients, precision=blocks.PRECISION
+  )
+
+
+def moments(x: jax.Array) -> jax.Array:
+  """[B, D] to [B, 2 D + 1]: all that a diagonal Gaussian sees of an example."""
+  return jnp.concatenate([x, x**2, jnp.ones_like(x[:, :1])], axis=1)
+
+
+def second_moment(x: jax.Array, weights: jax.Array) -> jax.Array:
+  """[T, B, D] and [T, B] to [D, D], the mean of x xᵀ."""
+
+  def add_block(total, block):
+    x, w = block
+    product = jnp.matmul((x * w[:, None]).T, x, precision=blocks.PRECISION)
+    return total + product, None
+
+  zeros = jnp.zeros((x.shape[-1],) * 2, x.dtype)
+  return jax.lax.scan(add_block, zeros, (x, weights))[0] / jnp.sum(weights)
+
+
+def tied(second, means, shares, mask) -> jax.Array:
+  """What the components' means leave of the second moment: [D, D]."""
+  between = jnp.matmul(
+    (means * shares[:, None]).T, means, precision=blocks.PRECISION
+  )
+  values, vectors = jnp.linalg.eigh(second - between)
+  values = jnp.maximum(values, VARIANCE_FLOOR)
+  within = jnp.matmul(vectors * values, vectors.T, precision=blocks.PRECISION)
+  return pad_identity(within, mask)
+
+
+def full(x, weights, posteriors_of, means, mass, mask) -> jax.Array:
+  """[K, D, D] about known means, by a second pass over the examples.
+
+  Centred before they are squared: in f32 nothing is left of a difference of
+  moments once a component has fewer examples than dimensions.
+
+  Args:
+    x: [T, B, D]
+    weights: [T, B]
+    posteriors_of: from [B, D] to [B, K].
+    means: [K, D]
+    mass: [K], the summed responsibilities, not zero.
+    mask: [D], false where a dimension is padding.
+  """
+
+  def add_block(total, block):
+    x, w = block
+    r = posteriors_of(x) * w[:, None]
+
+    def one(component):
+      mean, r = component
+      centred = x - mean
+      return jnp.matmul(
+        (centred * r[:, None]).T, centred, precision=blocks.PRECISION
+      )
+
+    return total + jax.lax.map(one, (means, r.T)), None
+
+  zeros = jnp.zeros((*means.shape, means.shape[1]), x.dtype)
+  total = jax.lax.scan(add_block, zeros, (x, weights))[0]
+  covariance = total / mass[:, None, None]
+  floor = VARIANCE_FLOOR * jnp.eye(means.shape[1], dtype=x.dtype)
+  return pad_identity(covariance + floor, mask)
+
+
+def pad_identity(covariance: jax.Array, mask: jax.Array) -> jax.Array:
+  """[..., D, D] with the identity where a dimension is padding."""
+  identity = jnp.eye(mask.shape[0], dtype=covariance.dtype)
+  return jnp.where(mask[:, None] & mask, covariance, identity)

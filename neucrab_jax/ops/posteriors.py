@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a fitted mixture says of examples, block by block.
+
+Axes: N examples, D features, K components, C classes, T blocks, B examples of
+a block.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from neucrab_jax.ops import covariances, em
+
+# No example is farther from a mixture than this, in standard deviations of all
+# its components together, and no variance is smaller than this: their squares
+# and quotients stay floats.
+FARTHEST = 1e9
+LEAST_VARIANCE = 1e-12
+
+
+def _standard(p: covariances.Parameters, x, num_dims, kind: str):
+  """Examples and log joint where the mixture has mean 0 and mean variance 1."""
+  mask = jnp.arange(x.shape[-1]) < num_dims
+  weights = jnp.exp(p.log_weights)[:, None]
+  variances = jnp.where(mask, covariances.diagonal(p, kind), 0)
+  # By the largest value first, so that no square overflows.
+  largest = jnp.maximum(jnp.max(jnp.abs(p.means)), jnp.sqrt(jnp.max(variances)))
+  p = covariances.scaled(p, 1 / largest)
+  centre = jnp.sum(weights * p.means, axis=0)
+  p = p.replace(means=p.means - centre)
+  variances = jnp.where(mask, covariances.diagonal(p, kind), 0)
+  spread = jnp.sqrt(jnp.sum(weights * (variances + p.means**2)) / num_dims)
+  spread = jnp.maximum(spread, LEAST_VARIANCE)
+  p = covariances.scaled(p, 1 / spread)
+  if kind in ('tied', 'full'):
+    padded = covariances.pad_identity(p.variances, mask)
+  else:
+    variances = jnp.maximum(covariances.diagonal(p, kind), LEAST_VARIANCE)
+    padded = jnp.where(mask, variances, 1)
+  p = p.replace(variances=padded)
+  x = jnp.clip((x / largest - centre) / spread, -FARTHEST, FARTHEST)
+  return x, covariances.log_joint_of(p, num_dims, kind), spread * largest
+
+
+@functools.partial(jax.jit, static_argnames='kind')
+def posterior(p: covariances.Parameters, x, num_dims, *, kind: str):
+  """[N, K] responsibilities."""
+  x, log_joint_of, _ = _standard(p, x, num_dims, kind)
+  unnormalised, total, _ = em.expect(log_joint_of(x))
+  return unnormalised / total
+
+
+@functools.partial(jax.jit, static_argnames='kind')
+def log_likelihood(p: covariances.Parameters, x, weights, num_dims, *, kind):
+  """[] weighted mean of log p(x), for [T, B, D] blocks."""
+  x, log_joint_of, scale = _standard(p, x, num_dims, kind)
+
+  def add_block(total, block):
+    x, w = block
+    return total + jnp.sum(w * em.expect(log_joint_of(x))[2]), None
+
+  total, _ = jax.lax.scan(add_block, jnp.zeros((), x.dtype), (x, weights))
+  return total / jnp.sum(weights) - num_dims * jnp.log(scale)
+
+
+@functools.partial(jax.jit, static_argnames=('kind', 'num_classes'))
+def leep(
+    p: covariances.Parameters, x, labels, weights, num_dims, *,
+    kind, num_classes,
+):  # fmt: skip
+  """[] LEEP, for [T, B, D] blocks with [T, B] labels and weights."""
+  x, log_joint_of, _ = _standard(p, x, num_dims, kind)
+  num_components = p.log_weights.shape[0]
+
+  def add_joint(joint, block):
+    x, y, w = block
+    unnormalised, total, _ = em.expect(log_joint_of(x))
+    weighted = unnormalised * (w[:, None] / total)
+    return joint + jax.ops.segment_sum(weighted, y, num_classes), None
+
+  joint = jnp.zeros((num_classes, num_components), x.dtype)
+  joint, _ = jax.lax.scan(add_joint, joint, (x, labels, weights))
+  mass = jnp.sum(joint, axis=0)  # N P(v), [K]
+  # A component without examples predicts nothing, and is never asked.
+  conditional = joint / jnp.where(mass > 0, mass, 1)  # P(y | v), [C, K]
+
+  def add_score(score, block):
+    x, y, w = block
+    unnormalised, total, _ = em.expect(log_joint_of(x))
+    # The responsibilities sum to one for each example, so p is at most one;
+    # a rounding more would make a score that is positive.
+    p = jnp.sum(conditional[y] * unnormalised, axis=1) / total[:, 0]
+    p = jnp.clip(p, jnp.finfo(p.dtype).tiny, 1)
+    return score + jnp.sum(w * jnp.log(p)), None
+
+  zero = jnp.zeros((), x.dtype)
+  score, _ = jax.lax.scan(add_score, zero, (x, labels, weights))
+  return score / jnp.sum(weights)
