@@ -144,9 +144,10 @@ class Learner(nn.Module):
     return sum(losses), accuracies[0]
 
   def _classify(self, images, labels, key, train):
-    del key
-    logits = self.backbone(_scale(images[0]), train=train).logits
-    return _cross_entropy(logits, labels)
+    views = _scale(images[0])
+    if train:
+      views = _augmented(key, images[0])
+    return _cross_entropy(self.backbone(views, train=train).logits, labels)
 
   def _rotate(self, images, labels, key, train):
     del labels
@@ -166,10 +167,7 @@ class Learner(nn.Module):
     """Each image is its own class: find its other view among the batch."""
     del labels
     views = jnp.concatenate(
-      [
-        jax.vmap(_augment)(jax.random.split(k, len(images[1])), images[1])
-        for k in jax.random.split(key)
-      ]
+      [_augmented(k, images[1]) for k in jax.random.split(key)]
     )
     x = self.backbone(views, train=train).features
     x = x / jnp.linalg.norm(x, axis=1, keepdims=True)
@@ -223,6 +221,10 @@ def _augment(key: jax.Array, image: jax.Array) -> jax.Array:
   gain = jax.random.uniform(key_gain, (3,), minval=0.5, maxval=1.2)
   shift = jax.random.uniform(key_shift, (3,), minval=-0.3, maxval=0.3)
   return gain * moved + shift
+
+
+def _augmented(key: jax.Array, images: jax.Array) -> jax.Array:
+  return jax.vmap(_augment)(jax.random.split(key, len(images)), images)
 
 
 def _cross_entropy(logits, labels):

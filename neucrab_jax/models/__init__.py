@@ -12,11 +12,11 @@ from neucrab_jax.models.outputs import Outputs as Outputs
 def _resnet_v2_mini(num_classes: int | None) -> nn.Module:
   from neucrab_jax.models import resnet_v2
 
-  # For 32 px: 8×8 before the mean, 256 features, 0.12 million parameters. A
+  # For 32 px: 8×8 before the mean, 128 features, 0.03 million parameters. A
   # short memory of the statistics, for runs of a few hundred steps.
   return resnet_v2.ResNetV2(
     units=(1, 1, 1),
-    width=16,
+    width=8,
     num_classes=num_classes,
     root_kernel=3,
     root_stride=1,

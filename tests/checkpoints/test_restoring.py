@@ -52,7 +52,8 @@ def images():
 def test_the_file_says_whether_there_is_a_head(store, images, num_classes):
   backbone = checkpoints.restore(store(make_weights(num_classes)))
   outputs = backbone(images)
-  assert outputs.features.shape == (3, 256)
+  assert outputs.features.shape[0] == 3
+  assert outputs.features.ndim == 2
   if num_classes is None:
     assert outputs.logits is None
   else:
@@ -139,8 +140,10 @@ def spoil_name(weights):
 
 
 def spoil_shape(weights):
+  whole = weights[KERNEL].shape
   weights[KERNEL] = weights[KERNEL][:, :2]
-  return r'shape \(3, 2, 32, 32\), but ResNetV2 wants \(3, 3, 32, 32\)'
+  part = weights[KERNEL].shape
+  return re.escape(f'shape {part}, but ResNetV2 wants {whole}')
 
 
 def spoil_value(weights, value=np.nan):

@@ -14,7 +14,9 @@ from neucrab_jax.models import resnet_v2
 EPSILON = 1e-5
 
 STRIDED = {'units': (2, 2), 'width': 4, 'root_kernel': 7, 'root_stride': 2}
-MINI = {'units': (1, 1, 1), 'width': 16, 'root_kernel': 3, 'root_stride': 1}
+MINI = {
+  field: getattr(models.build('resnet_v2_mini'), field) for field in STRIDED
+}
 
 
 def build(spec, num_classes):
@@ -225,12 +227,14 @@ def test_an_image_s_features_do_not_depend_on_its_neighbours():
   )
 
 
-def test_the_bundled_architecture_has_256_features():
-  module = models.build('resnet_v2_mini', num_classes=7)
+@pytest.mark.parametrize('spec', [MINI, STRIDED], ids=['mini', 'strided'])
+def test_the_last_block_s_outer_width_is_the_number_of_features(spec):
+  module = build(spec, 7)
   outputs = jax.eval_shape(
     lambda: module.init_with_output(
       jax.random.key(0), jnp.zeros((2, 32, 32, 3))
     )[0]
   )
-  assert outputs.features.shape == (2, 256)
+  blocks = len(spec['units'])
+  assert outputs.features.shape == (2, 4 * spec['width'] * 2 ** (blocks - 1))
   assert outputs.logits.shape == (2, 7)
