@@ -54,10 +54,10 @@ def _load_batch(
   decoders: list[_Decode], *, size: int, method: str
 ) -> np.ndarray:
   """Decodes and resizes a batch on the host: [b, size, size, 3] f32."""
-  images = [
-    tasks.resize(decode(), size=size, method=method) for decode in decoders
-  ]
-  return np.stack(images).astype(np.float32, copy=False)
+  images = np.empty((len(decoders), size, size, 3), np.float32)
+  for index, decode in enumerate(decoders):
+    images[index] = tasks.resize(decode(), size=size, method=method)
+  return images
 
 
 def _prefetch(
