@@ -24,6 +24,10 @@ LOG_ZERO = -1e30
 # that lost all its examples retires to the data's centre, with no variance.
 EMPTY_MASS = 2.22e-15
 
+# From this bucket on there are narrower programs too: below it, a bucket that
+# is half empty costs less than they would take to compile.
+SPLIT_BUCKET = 256
+
 # Two mean log-likelihoods nearer than this many roundings of them are equal: a
 # tolerance below it would have EM chase noise.
 ROUNDINGS = 1.0
@@ -60,21 +64,22 @@ def expect(log_joint: jax.Array) -> tuple[jax.Array, ...]:
   return unnormalised, total, (largest + jnp.log(total))[:, 0]
 
 
-def _maximise(data: Data, log_joint_of: Callable, k: int):
-  """One pass: parameters from responsibilities, and the log-likelihood.
+def _sums(data: Data, log_joint_of: Callable, k: int, width: int):
+  """Sufficient statistics in one pass, of the first `width` dimensions.
 
   Args:
     data: the examples.
-    log_joint_of: from [B, D] to [B, K].
+    log_joint_of: from [B, width] to [B, K].
     k: K.
+    width: of the D dimensions, those that are not all padding.
 
   Returns:
-    Parameters, the [] mean log-likelihood, and the [K] masses, which are zero
-    where a component has no example.
+    [K, 2 D + 1] moments and the [] summed log-likelihood.
   """
 
   def add_block(sums, block):
     x, w = block
+    x = x[:, :width]
     unnormalised, total, log_density = expect(log_joint_of(x))
     moments = jnp.matmul(
       unnormalised.T,
@@ -83,12 +88,48 @@ def _maximise(data: Data, log_joint_of: Callable, k: int):
     )
     return (sums[0] + moments, sums[1] + jnp.sum(w * log_density)), None
 
-  d = data.mask.shape[0]
-  dtype = data.x.dtype
-  zeros = (jnp.zeros((k, 2 * d + 1), dtype), jnp.zeros((), dtype))
+  dtype, padding = data.x.dtype, data.x.shape[-1] - width
+  zeros = (jnp.zeros((k, 2 * width + 1), dtype), jnp.zeros((), dtype))
   (sums, log_likelihood), _ = jax.lax.scan(
     add_block, zeros, (data.x, data.weights)
   )
+  first, second, mass = jnp.split(sums, [width, 2 * width], axis=1)
+  pad = ((0, 0), (0, padding))
+  sums = [jnp.pad(first, pad), jnp.pad(second, pad), mass]
+  return jnp.concatenate(sums, axis=1), log_likelihood
+
+
+def _narrowest_sums(data: Data, p: covariances.Parameters):
+  """The sums under a mixture, at the narrowest width that holds the data.
+
+  A bucket is up to twice as wide as the data, and EM's time is in matmuls as
+  wide as its bucket. So a wide bucket has programs of several widths in it, of
+  which one runs: a compilation that is a little longer, not one more.
+  """
+  num_dims, (k, d) = jnp.sum(data.mask), p.means.shape
+
+  def sums_at(width):
+    narrow = p
+    if width < d:
+      narrow = p.replace(
+        means=p.means[:, :width], variances=p.variances[:, :width]
+      )
+    log_joint_of = covariances.log_joint_of(narrow, num_dims, data.kind)
+    return _sums(data, log_joint_of, k, width)
+
+  if data.kind in ('tied', 'full') or d < SPLIT_BUCKET:
+    return sums_at(d)
+  # A bucket is a power of two, so that less than half of it was the last one.
+  widths = [d * eighths // 8 for eighths in (5, 6, 7, 8)]
+  return jax.lax.switch(
+    jnp.searchsorted(jnp.array(widths), num_dims),
+    [lambda width=width: sums_at(width) for width in widths],
+  )
+
+
+def _maximise(data: Data, sums: jax.Array, posteriors_of: Callable):
+  """Parameters from [K, 2 D + 1] sums, and for `full` from posteriors."""
+  d = data.mask.shape[0]
   mass = sums[:, -1] + EMPTY_MASS
   averages = sums[:, :-1] / mass[:, None]
   means = averages[:, :d]
@@ -96,11 +137,6 @@ def _maximise(data: Data, log_joint_of: Callable, k: int):
   if data.kind == 'tied':
     variances = covariances.tied(data.second, means, shares, data.mask)
   elif data.kind == 'full':
-
-    def posteriors_of(x):
-      unnormalised, total, _ = expect(log_joint_of(x))
-      return unnormalised / total
-
     variances = covariances.full(
       data.x, data.weights, posteriors_of, means, mass, data.mask
     )
@@ -111,22 +147,31 @@ def _maximise(data: Data, log_joint_of: Callable, k: int):
       variances = jnp.broadcast_to(mean / jnp.sum(data.mask), variances.shape)
     variances = jnp.maximum(variances, covariances.VARIANCE_FLOOR)
     variances = jnp.where(data.mask, variances, 1)
-  parameters = covariances.Parameters(jnp.log(shares), means, variances)
-  return parameters, log_likelihood / jnp.sum(data.weights), sums[:, -1]
+  return covariances.Parameters(jnp.log(shares), means, variances)
+
+
+def _posteriors_by(log_joint_of: Callable) -> Callable:
+  """From the log joint of [B, D] examples to [B, K] responsibilities."""
+
+  def posteriors_of(x):
+    unnormalised, total, _ = expect(log_joint_of(x))
+    return unnormalised / total
+
+  return posteriors_of
 
 
 def start(data: Data, centroids: jax.Array) -> covariances.Parameters:
   """An M-step on hard assignments to the nearest of [K, D] centroids."""
-  k = centroids.shape[0]
+  k, d = centroids.shape
 
   def log_joint_of(x):
     index, _ = kmeans.nearest(x, centroids)
     return jnp.where(index[:, None] == jnp.arange(k), 0, LOG_ZERO)
 
-  parameters, _, mass = _maximise(data, log_joint_of, k)
-  return parameters.replace(
-    log_weights=jnp.where(mass > 0, parameters.log_weights, LOG_ZERO)
-  )
+  sums, _ = _sums(data, log_joint_of, k, d)
+  parameters = _maximise(data, sums, _posteriors_by(log_joint_of))
+  log_weights = jnp.where(sums[:, -1] > 0, parameters.log_weights, LOG_ZERO)
+  return parameters.replace(log_weights=log_weights)
 
 
 def run(data: Data, parameters, *, max_iterations, tolerance):
@@ -148,10 +193,10 @@ def run(data: Data, parameters, *, max_iterations, tolerance):
 
   def step(state):
     before, i, _, history = state
+    sums, log_likelihood = _narrowest_sums(data, before)
+    log_likelihood = log_likelihood / jnp.sum(data.weights)
     log_joint_of = covariances.log_joint_of(before, num_dims, data.kind)
-    parameters, log_likelihood, _ = _maximise(
-      data, log_joint_of, before.means.shape[0]
-    )
+    parameters = _maximise(data, sums, _posteriors_by(log_joint_of))
     gain = jnp.abs(log_likelihood - history[i - 1])
     enough = jnp.maximum(tolerance, rounding * jnp.abs(log_likelihood))
     converged = (i > 0) & (tolerance > 0) & (gain < enough)

@@ -55,7 +55,7 @@ def test_is_scikit_learn(kind):
   )
 
 
-@pytest.mark.parametrize('kind', covariances.KINDS)
+@pytest.mark.parametrize('kind', ['tied', 'full'])
 def test_few_examples_a_component_give_no_nan(kind):
   x = _correlated(n=40)
   fitted = gmm.fit(KEY, x, num_components=20, covariance=kind)
@@ -64,7 +64,7 @@ def test_few_examples_a_component_give_no_nan(kind):
   assert all(np.isfinite(leaf).all() for leaf in leaves)
 
 
-@pytest.mark.parametrize('kind', covariances.KINDS)
+@pytest.mark.parametrize('kind', ['spherical', 'full'])
 def test_scale_changes_nothing(kind):
   x = _correlated(n=200)
   y = np.arange(200) % 4

@@ -48,7 +48,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize('num_components', [8, 120, 590])
+@pytest.mark.parametrize('num_components', [8, 590])
 @pytest.mark.parametrize('case', CASES)
 def test_nleep_is_that_of_scikit_learn(features, case, num_components):
   x, y = features
@@ -136,13 +136,14 @@ def test_many_seeds_are_each_seed(features):
   np.testing.assert_allclose(scores, alone, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_compilation_serves_many_checkpoints(features):
   x, y = features
   x = np.tile(x, (1, 10))
   x = x + np.random.default_rng(0).normal(size=x.shape).astype('f4')
   before = gmm._fit._cache_size(), posteriors.leep._cache_size()
   for d in range(20, 180, 10):
-    mixture = gmm.fit(KEY, x[:, :d], num_components=5, max_iterations=3)
+    mixture = gmm.fit(KEY, x[:, :d], initial_means=x[:5, :d], max_iterations=3)
     gmm.leep(mixture, x[:, :d], y, num_classes=6)
   assert gmm._fit._cache_size() - before[0] <= 4
   assert posteriors.leep._cache_size() - before[1] <= 4
