@@ -20,7 +20,7 @@ LEAST_VARIANCE = 1e-12
 
 
 def _standard(p: covariances.Parameters, x, num_dims, kind: str):
-  """Examples and log joint where the mixture has mean 0 and mean variance 1."""
+  """Examples and mixture where it has mean 0 and mean variance 1, its scale."""
   mask = jnp.arange(x.shape[-1]) < num_dims
   weights = jnp.exp(p.log_weights)[:, None]
   variances = jnp.where(mask, covariances.diagonal(p, kind), 0)
@@ -40,13 +40,14 @@ def _standard(p: covariances.Parameters, x, num_dims, kind: str):
     padded = jnp.where(mask, variances, 1)
   p = p.replace(variances=padded)
   x = jnp.clip((x / largest - centre) / spread, -FARTHEST, FARTHEST)
-  return x, covariances.log_joint_of(p, num_dims, kind), spread * largest
+  return x, p, spread * largest
 
 
 @functools.partial(jax.jit, static_argnames='kind')
 def posterior(p: covariances.Parameters, x, num_dims, *, kind: str):
   """[N, K] responsibilities."""
-  x, log_joint_of, _ = _standard(p, x, num_dims, kind)
+  x, p, _ = _standard(p, x, num_dims, kind)
+  log_joint_of = covariances.log_joint_of(p, num_dims, kind)
   unnormalised, total, _ = em.expect(log_joint_of(x))
   return unnormalised / total
 
@@ -54,11 +55,15 @@ def posterior(p: covariances.Parameters, x, num_dims, *, kind: str):
 @functools.partial(jax.jit, static_argnames='kind')
 def log_likelihood(p: covariances.Parameters, x, weights, num_dims, *, kind):
   """[] weighted mean of log p(x), for [T, B, D] blocks."""
-  x, log_joint_of, scale = _standard(p, x, num_dims, kind)
+  x, p, scale = _standard(p, x, num_dims, kind)
+  log_joint_of = covariances.log_joint_of(p, num_dims, kind)
 
   def add_block(total, block):
     x, w = block
-    return total + jnp.sum(w * em.expect(log_joint_of(x))[2]), None
+    log_joint = log_joint_of(x)
+    if kind in ('diag', 'spherical'):
+      log_joint = covariances.refine(p, num_dims, log_joint, x)
+    return total + jnp.sum(w * em.expect(log_joint)[2]), None
 
   total, _ = jax.lax.scan(add_block, jnp.zeros((), x.dtype), (x, weights))
   return total / jnp.sum(weights) - num_dims * jnp.log(scale)
@@ -70,7 +75,8 @@ def leep(
     kind, num_classes,
 ):  # fmt: skip
   """[] LEEP, for [T, B, D] blocks with [T, B] labels and weights."""
-  x, log_joint_of, _ = _standard(p, x, num_dims, kind)
+  x, p, _ = _standard(p, x, num_dims, kind)
+  log_joint_of = covariances.log_joint_of(p, num_dims, kind)
   num_components = p.log_weights.shape[0]
 
   def add_joint(joint, block):

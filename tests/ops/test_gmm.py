@@ -28,6 +28,20 @@ def test_log_likelihood_is_that_of_scikit_learn(features):
   )
 
 
+def test_log_likelihood_is_exact_where_components_collapse(features):
+  x, _ = features
+  mixture = gmm.fit(KEY, x, initial_means=x[:150])
+  # The fitted mixture itself, in f64: what is tested is the density.
+  means, variances = np.float64(mixture.means), np.float64(mixture.variances)
+  squares = (np.float64(x)[:, None] - means) ** 2 / variances
+  joint = np.float64(mixture.log_weights) - 0.5 * (
+    squares + np.log(2 * np.pi * variances)
+  ).sum(-1)
+  wanted = np.logaddexp.reduce(joint, axis=1).mean()
+  assert variances.min() < 1e-5 * x.var()
+  assert gmm.log_likelihood(mixture, x) == pytest.approx(wanted, abs=1e-3)
+
+
 def _with_collapse(x):
   return np.concatenate([x[:100], np.repeat(x[:20], 25, axis=0)])
 
