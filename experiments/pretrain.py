@@ -12,10 +12,10 @@ of the source), into `neucrab_jax/checkpoints/mini_1`. About
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,29 +25,21 @@ from flax import traverse_util
 from rich import progress
 
 import neucrab_jax
-from experiments import sources
-from neucrab_jax import models, records
+from experiments import objectives, sources
+from neucrab_jax import records
 
 _OUT = flags.DEFINE_string(
   'out', 'neucrab_jax/checkpoints/mini_1', 'Folder to write to.'
 )
 _NAMES = flags.DEFINE_list('names', None, 'Checkpoints to make; default: all.')
 
-ARCHITECTURE = 'resnet_v2_mini'
-VALUE_RANGE = (-1.0, 1.0)
 NUM_TRAIN = 16_384
 NUM_HELD_OUT = 2_048
 BATCH_SIZE = 128
 STEPS = 1_000
 _WARMUP = 50
-_LEARNING_RATE = 2e-3
+_LEARNING_RATE = 5e-3
 _WEIGHT_DECAY = 1e-4
-_ROTATIONS = 4
-_LATENTS = 32
-# Of the exemplar softmax; the usual order of magnitude for unit vectors.
-_TEMPERATURE = 0.2
-# Standard deviation of a pixel given the latents, in [-1, 1].
-_PIXEL_STD = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,155 +75,6 @@ RECIPES = {
 }
 
 
-class _Decoder(nn.Module):
-  """Latents [B, L] to images [B, 32, 32, 3]."""
-
-  @nn.compact
-  def __call__(self, latents: jax.Array) -> jax.Array:
-    x = nn.Dense(8 * 8 * 32)(latents).reshape(-1, 8, 8, 32)
-    for width in (32, 16):
-      x = nn.ConvTranspose(width, (4, 4), strides=(2, 2))(nn.relu(x))
-    return nn.Conv(3, (3, 3))(nn.relu(x))
-
-
-class Learner(nn.Module):
-  """A backbone and the heads that its objectives need.
-
-  The head that names source classes is the backbone's own, and stays with the
-  checkpoint; the others are scaffolding.
-  """
-
-  recipe: Recipe
-
-  def setup(self):
-    objectives = self.recipe.objectives
-    num_classes = None
-    if 'classify' in objectives:
-      num_classes = sources.NUM_CLASSES
-    elif 'rotate' in objectives:
-      num_classes = _ROTATIONS
-    self.backbone = models.build(ARCHITECTURE, num_classes=num_classes)
-    if 'rotate' in objectives and 'classify' in objectives:
-      self.rotation_head = nn.Dense(_ROTATIONS)
-    if 'reconstruct' in objectives:
-      self.encoder_head = nn.Dense(2 * _LATENTS)
-      self.decoder = _Decoder()
-
-  def __call__(self, images, labels, key, *, train: bool):
-    """Adds up the objectives.
-
-    Args:
-      images: uint8 [2, B, 32, 32, 3]: examples with labels, and any examples.
-      labels: int32 [B], of the first.
-      key: of augmentation and sampling.
-      train: whether BatchNorm uses the batch.
-
-    Returns:
-      The loss, and the accuracy of the first objective that has one, or −1.
-    """
-    results = [
-      getattr(self, f'_{name}')(images, labels, k, train)
-      for name, k in zip(
-        self.recipe.objectives,
-        jax.random.split(key, max(1, len(self.recipe.objectives))),
-        strict=False,
-      )
-    ]
-    if not results:
-      self.backbone(_scale(images[1]), train=train)
-      return jnp.zeros(()), -jnp.ones(())
-    losses, accuracies = zip(*results, strict=True)
-    return sum(losses), accuracies[0]
-
-  def _classify(self, images, labels, key, train):
-    views = _scale(images[0])
-    if train:
-      views = _augmented(key, images[0])
-    return _cross_entropy(self.backbone(views, train=train).logits, labels)
-
-  def _rotate(self, images, labels, key, train):
-    del labels
-    turns = jax.random.randint(key, (len(images[1]),), 0, _ROTATIONS)
-    turned = jax.vmap(
-      lambda image, k: jax.lax.switch(
-        k, [functools.partial(jnp.rot90, k=i) for i in range(_ROTATIONS)], image
-      )
-    )(_scale(images[1]), turns)
-    outputs = self.backbone(turned, train=train)
-    logits = outputs.logits
-    if 'classify' in self.recipe.objectives:
-      logits = self.rotation_head(outputs.features)
-    return _cross_entropy(logits, turns)
-
-  def _exemplar(self, images, labels, key, train):
-    """Each image is its own class: find its other view among the batch."""
-    del labels
-    views = jnp.concatenate(
-      [_augmented(k, images[1]) for k in jax.random.split(key)]
-    )
-    x = self.backbone(views, train=train).features
-    x = x / jnp.linalg.norm(x, axis=1, keepdims=True)
-    one, other = jnp.split(x, 2)
-    similarity = one @ other.T / _TEMPERATURE
-    index = jnp.arange(len(one))
-    loss, accuracy = _cross_entropy(similarity, index)
-    loss_back, _ = _cross_entropy(similarity.T, index)
-    return (loss + loss_back) / 2, accuracy
-
-  def _reconstruct(self, images, labels, key, train):
-    """Negative evidence lower bound of a VAE, nats per pixel and channel."""
-    del labels
-    x = _scale(images[1])
-    features = self.backbone(x, train=train).features
-    mean, log_std = jnp.split(self.encoder_head(features), 2, axis=1)
-    noise = jax.random.normal(key, mean.shape)
-    rebuilt = self.decoder(mean + jnp.exp(log_std) * noise)
-    error = ((x - rebuilt) ** 2).sum((1, 2, 3)) / (2 * _PIXEL_STD**2)
-    divergence = (mean**2 + jnp.exp(2 * log_std) - 1 - 2 * log_std).sum(1) / 2
-    return jnp.mean(error + divergence) / x[0].size, -jnp.ones(())
-
-
-def _scale(images: jax.Array) -> jax.Array:
-  low, high = VALUE_RANGE
-  return low + images.astype(jnp.float32) * ((high - low) / 255)
-
-
-def _augment(key: jax.Array, image: jax.Array) -> jax.Array:
-  """Turns, zooms, shifts and recolours one image; returns it in VALUE_RANGE."""
-  key_pose, key_gain, key_shift = jax.random.split(key, 3)
-  pose = jax.random.uniform(key_pose, (4,), minval=-1.0)
-  angle, zoom = 0.35 * pose[0], jnp.exp(0.25 * pose[1])
-  centre = (sources.IMAGE_SIZE - 1) / 2
-  ticks = jnp.arange(sources.IMAGE_SIZE) - centre
-  y, x = jnp.meshgrid(ticks, ticks, indexing='ij')
-  cosine, sine = zoom * jnp.cos(angle), zoom * jnp.sin(angle)
-  grid = jnp.stack(
-    [
-      cosine * y - sine * x + centre + 4 * pose[2],
-      sine * y + cosine * x + centre + 4 * pose[3],
-    ]
-  )
-  moved = jax.vmap(
-    lambda channel: jax.scipy.ndimage.map_coordinates(
-      channel, grid, order=1, mode='nearest'
-    ),
-    in_axes=2,
-    out_axes=2,
-  )(_scale(image))
-  gain = jax.random.uniform(key_gain, (3,), minval=0.5, maxval=1.2)
-  shift = jax.random.uniform(key_shift, (3,), minval=-0.3, maxval=0.3)
-  return gain * moved + shift
-
-
-def _augmented(key: jax.Array, images: jax.Array) -> jax.Array:
-  return jax.vmap(_augment)(jax.random.split(key, len(images)), images)
-
-
-def _cross_entropy(logits, labels):
-  losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-  return losses.mean(), (logits.argmax(-1) == labels).mean()
-
-
 def _optimizer() -> optax.GradientTransformation:
   schedule = optax.warmup_cosine_decay_schedule(
     0.0, _LEARNING_RATE, _WARMUP, STEPS
@@ -262,14 +105,18 @@ def _batches(recipe: Recipe, key: jax.Array, step: int) -> jax.Array:
   )
 
 
-def _make_step(learner: Learner, optimizer: optax.GradientTransformation):
+def _make_step(
+  recipe: Recipe,
+  learner: objectives.Learner,
+  optimizer: optax.GradientTransformation,
+):
   """The jitted training step over state (variables, optimizer state)."""
 
   @jax.jit
   def step(state, images, labels, key, index):
     variables, optimizer_state = state
     key_batch, key_loss = jax.random.split(key)
-    batch = _batches(learner.recipe, key_batch, index)
+    batch = _batches(recipe, key_batch, index)
 
     def loss_fn(params):
       (loss, _), updates = learner.apply(
@@ -310,7 +157,12 @@ def pretrain(
   """
   recipe = RECIPES[name]
   steps = recipe.steps if steps is None else steps
-  learner, optimizer = Learner(recipe), _optimizer()
+  learner = objectives.Learner(
+    recipe.objectives,
+    # A few labelled examples, seen often, would be learnt by heart.
+    augment_labelled=recipe.labelled < 1,
+  )
+  optimizer = _optimizer()
   # Named for their use; recipes of one run share all of them.
   key_init, key_train, key_held_out, key_steps, key_eval = jax.random.split(
     jax.random.key(seed), 5
@@ -324,7 +176,7 @@ def pretrain(
   variables = learner.init(
     key_init, images[:2, None], labels[:1], key_init, train=False
   )
-  step = _make_step(learner, optimizer)
+  step = _make_step(recipe, learner, optimizer)
   state = variables, optimizer.init(variables['params'])
   images, labels = jax.device_put((images, labels))
   for index in range(steps):
@@ -343,7 +195,7 @@ def pretrain(
     'command': f'python -m experiments.pretrain --names={name}',
     'seed': seed,
     'recipe': {**dataclasses.asdict(recipe), 'steps': steps},
-    'architecture': ARCHITECTURE,
+    'architecture': objectives.ARCHITECTURE,
     'num_parameters': sum(
       array.size for path, array in stored.items() if path.startswith('params/')
     ),
@@ -382,7 +234,7 @@ def main(argv):
       bars.update(bar, completed=RECIPES[name].steps or 1)
       weights = out / f'{name}.npz'
       records.write_npz(weights, stored, compress=True)
-      record['sha256'] = records.digest(weights.read_bytes())
+      record['sha256'] = hashlib.sha256(weights.read_bytes()).hexdigest()
       records.write_json(weights.with_suffix('.json'), record)
 
 

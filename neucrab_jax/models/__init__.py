@@ -12,11 +12,13 @@ from neucrab_jax.models.outputs import Outputs as Outputs
 def _resnet_v2_mini(num_classes: int | None) -> nn.Module:
   from neucrab_jax.models import resnet_v2
 
-  # For 32 px: 8×8 before the mean, 128 features, 0.03 million parameters. A
-  # short memory of the statistics, for runs of a few hundred steps.
+  # For 32 px: 8×8 before the mean. Few features, so that what they are, not
+  # how many, decides how well they transfer; and a short memory of BatchNorm's
+  # statistics, for runs of a few hundred steps.
   return resnet_v2.ResNetV2(
     units=(1, 1, 1),
-    width=8,
+    width=16,
+    expansion=1,
     num_classes=num_classes,
     root_kernel=3,
     root_stride=1,

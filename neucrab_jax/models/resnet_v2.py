@@ -23,8 +23,6 @@ from neucrab_jax.models import outputs
 # slim's resnet_arg_scope: batch_norm_epsilon and batch_norm_decay.
 _EPSILON = 1e-5
 _DECAY = 0.997
-# A bottleneck's outer width, in units of its inner width.
-_EXPANSION = 4
 
 
 class _BatchNormRelu(nn.Module):
@@ -77,17 +75,17 @@ class _Bottleneck(nn.Module):
   """A residual unit: 1×1, 3×3 and 1×1 convolutions around a shortcut."""
 
   width: int
+  depth: int
   stride: int
   decay: float
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    depth = _EXPANSION * self.width
     preact = _BatchNormRelu(self.decay, name='preact')(x, train=train)
-    if x.shape[-1] == depth:
+    if x.shape[-1] == self.depth:
       shortcut = x[:, :: self.stride, :: self.stride]
     else:
-      shortcut = _Conv(depth, 1, self.decay, self.stride, name='shortcut')(
+      shortcut = _Conv(self.depth, 1, self.decay, self.stride, name='shortcut')(
         preact, train=train
       )
     x = _Conv(self.width, 1, self.decay, normalize=True, name='conv1')(
@@ -96,7 +94,7 @@ class _Bottleneck(nn.Module):
     x = _Conv(
       self.width, 3, self.decay, self.stride, normalize=True, name='conv2'
     )(x, train=train)
-    x = _Conv(depth, 1, self.decay, name='conv3')(x, train=train)
+    x = _Conv(self.depth, 1, self.decay, name='conv3')(x, train=train)
     return shortcut + x
 
 
@@ -106,6 +104,7 @@ class ResNetV2(nn.Module):
   Attributes:
     units: how many units each block has.
     width: the inner width of the first block; it doubles with every block.
+    expansion: the outer width of a unit, in units of its inner width.
     num_classes: Z, or None for a network without a head.
     root_kernel: size of the first convolution.
     root_stride: its stride; a 3×3/2 max-pool follows unless it is 1.
@@ -114,6 +113,7 @@ class ResNetV2(nn.Module):
 
   units: Sequence[int]
   width: int = 64
+  expansion: int = 4
   num_classes: int | None = None
   root_kernel: int = 7
   root_stride: int = 2
@@ -130,7 +130,8 @@ class ResNetV2(nn.Module):
       train: whether BatchNorm uses, and updates, the statistics of the batch.
 
     Returns:
-      features [B, D], D = 4 · width · 2^(blocks − 1); logits [B, Z] or None.
+      features [B, D], with D = expansion · width · 2^(blocks − 1), and logits
+      [B, Z], or None without a head.
     """
     x = _Conv(
       self.width,
@@ -142,10 +143,12 @@ class ResNetV2(nn.Module):
     if self.root_stride > 1:
       x = nn.max_pool(x, (3, 3), strides=(2, 2), padding='SAME')
     for block, count in enumerate(self.units, start=1):
+      width = self.width * 2 ** (block - 1)
       for unit in range(1, count + 1):
         strides = unit == count and block < len(self.units)
         x = _Bottleneck(
-          width=self.width * 2 ** (block - 1),
+          width=width,
+          depth=self.expansion * width,
           stride=2 if strides else 1,
           decay=self.decay,
           name=f'block{block}/unit_{unit}/bottleneck_v2',

@@ -78,7 +78,7 @@ def test_the_record_is_as_promised(config, tmp_path):
   assert first['score'] >= second['score']
   for entry in (first, second):
     assert entry['checkpoint'] in PAIR
-    assert entry['feature_dim'] == 128
+    assert entry['feature_dim'] == 64
     assert set(entry['seconds']) == {'restore', 'extract', 'score'}
     assert entry['score_std'] >= 0
     assert entry['cached'] is False

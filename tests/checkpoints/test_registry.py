@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints by name and group, and the weights that are bundled."""
 
+import hashlib
 import json
 import pathlib
 
@@ -62,7 +63,7 @@ def test_every_bundled_checkpoint_is_stored_in_half_precision(name):
 def test_every_bundled_checkpoint_has_its_training_record(name):
   record = read_record(name)
   weights = pathlib.Path(checkpoints.get(name).path).read_bytes()
-  assert record['sha256'] == records.digest(weights)
+  assert record['sha256'] == hashlib.sha256(weights).hexdigest()
   assert record['command'].startswith('python -m experiments.pretrain')
   assert name in record['command']
   assert isinstance(record['seed'], int)

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import pretrain, sources
+from experiments import objectives, pretrain, sources
 from neucrab_jax import checkpoints, records
 
 
@@ -32,8 +32,8 @@ def test_every_recipe_has_a_bundled_checkpoint_and_the_other_way_round():
 def test_recipes_and_checkpoints_agree_on_the_preprocessing():
   for name in pretrain.RECIPES:
     spec = checkpoints.get(name)
-    assert spec.architecture == pretrain.ARCHITECTURE
-    assert spec.value_range == pretrain.VALUE_RANGE
+    assert spec.architecture == objectives.ARCHITECTURE
+    assert spec.value_range == objectives.VALUE_RANGE
     assert spec.image_size == sources.IMAGE_SIZE
 
 
