@@ -295,6 +295,50 @@ def log_likelihood(
   )
 
 
+def predictions(
+  mixture: GMM,
+  z: jax.Array,
+  labels: jax.Array,
+  *,
+  num_classes: int,
+  example_weights: jax.Array | None = None,
+) -> jax.Array:
+  """The probability that the mixture gives each example's own class.
+
+      P(y | v) = Σ_{n: y_n = y} r_nv / Σ_n r_nv
+      p_n      = Σ_v P(y_n | v) r_nv
+
+  Args:
+    mixture: a single one, or S of them from `fit_many`.
+    z: [N, D], the examples.
+    labels: [N], integers from 0 to C − 1.
+    num_classes: C.
+    example_weights: [N], how often an example counts in P(y | v); all one if
+      not given.
+
+  Returns:
+    [N] or [S, N], in [0, 1]. N×K posteriors are never held.
+
+  Reference:
+    Li et al., section 3.2; Nguyen et al., LEEP, ICML 2020, equation 1.
+  """
+  parameters, z, d = _parameters(mixture, z)
+  x, weights = blocks.place(
+    z, example_weights, parameters.log_weights.shape[-1], None
+  )
+  labels = labels if blocks.is_traced(labels) else np.asarray(labels)
+  predict = functools.partial(
+    posteriors.predictions, kind=mixture.covariance, num_classes=num_classes
+  )
+  if mixture.log_weights.ndim == 2:
+    predict = jax.vmap(predict, in_axes=(0, None, None, None, None))
+  predicted = predict(
+    parameters, x, blocks.to_blocks(labels, weights.shape), weights, d
+  )
+  predicted = predicted.reshape(*mixture.log_weights.shape[:-1], -1)
+  return blocks.crop(predicted, (*predicted.shape[:-1], len(z)))
+
+
 def leep(
   mixture: GMM,
   z: jax.Array,
@@ -303,18 +347,14 @@ def leep(
   num_classes: int,
   example_weights: jax.Array | None = None,
 ) -> jax.Array:
-  """LEEP on the mixture's posteriors, never holding N×K of them.
-
-      P(y | v) = Σ_{n: y_n = y} r_nv / Σ_n r_nv
-      LEEP     = 1/N Σ_n log Σ_v P(y_n | v) r_nv
+  """LEEP on the mixture's posteriors: 1/N Σ_n log p_n of `predictions`.
 
   Args:
-    mixture: a single one, or S of them from `fit_many`.
-    z: [N, D], the examples.
-    labels: [N], integers from 0 to C − 1.
+    mixture: as in `predictions`, like all that follow.
+    z: [N, D]
+    labels: [N]
     num_classes: C.
-    example_weights: [N], how often an example counts in both sums; all one if
-      not given.
+    example_weights: [N], which count in the mean over examples too.
 
   Returns:
     [] or [S], in nats, at most zero; larger is better.
@@ -322,16 +362,16 @@ def leep(
   Reference:
     Li et al., section 3.2; Nguyen et al., LEEP, ICML 2020, equation 2.
   """
-  parameters, z, d = _parameters(mixture, z)
-  x, weights = blocks.place(
-    z, example_weights, parameters.log_weights.shape[-1], None
+  p = predictions(
+    mixture,
+    z,
+    labels,
+    num_classes=num_classes,
+    example_weights=example_weights,
   )
-  labels = labels if blocks.is_traced(labels) else np.asarray(labels)
-  score = functools.partial(
-    posteriors.leep, kind=mixture.covariance, num_classes=num_classes
-  )
-  if mixture.log_weights.ndim == 2:
-    score = jax.vmap(score, in_axes=(0, None, None, None, None))
-  return score(
-    parameters, x, blocks.to_blocks(labels, weights.shape), weights, d
-  )
+  logs = jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny))
+  if example_weights is None:
+    return jnp.mean(logs, axis=-1)
+  # An example that is left out may well have no probability at all.
+  weights = jnp.asarray(example_weights, logs.dtype)
+  return jnp.sum(weights * logs, axis=-1) / jnp.sum(weights)

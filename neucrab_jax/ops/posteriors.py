@@ -70,11 +70,11 @@ def log_likelihood(p: covariances.Parameters, x, weights, num_dims, *, kind):
 
 
 @functools.partial(jax.jit, static_argnames=('kind', 'num_classes'))
-def leep(
+def predictions(
     p: covariances.Parameters, x, labels, weights, num_dims, *,
     kind, num_classes,
 ):  # fmt: skip
-  """[] LEEP, for [T, B, D] blocks with [T, B] labels and weights."""
+  """[T, B] of Σ_v P(y_n | v) r_nv, for [T, B, D] blocks."""
   x, p, _ = _standard(p, x, num_dims, kind)
   log_joint_of = covariances.log_joint_of(p, num_dims, kind)
   num_components = p.log_weights.shape[0]
@@ -91,15 +91,12 @@ def leep(
   # A component without examples predicts nothing, and is never asked.
   conditional = joint / jnp.where(mass > 0, mass, 1)  # P(y | v), [C, K]
 
-  def add_score(score, block):
-    x, y, w = block
+  def predict(block):
+    x, y = block
     unnormalised, total, _ = em.expect(log_joint_of(x))
-    # The responsibilities sum to one for each example, so p is at most one;
+    predicted = jnp.sum(conditional[y] * unnormalised, axis=1) / total[:, 0]
+    # The responsibilities sum to one for each example, so this is at most one;
     # a rounding more would make a score that is positive.
-    p = jnp.sum(conditional[y] * unnormalised, axis=1) / total[:, 0]
-    p = jnp.clip(p, jnp.finfo(p.dtype).tiny, 1)
-    return score + jnp.sum(w * jnp.log(p)), None
+    return jnp.minimum(predicted, 1)
 
-  zero = jnp.zeros((), x.dtype)
-  score, _ = jax.lax.scan(add_score, zero, (x, labels, weights))
-  return score / jnp.sum(weights)
+  return jax.lax.map(predict, (x, labels))

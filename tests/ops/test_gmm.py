@@ -155,12 +155,12 @@ def test_one_compilation_serves_many_checkpoints(features):
   x, y = features
   x = np.tile(x, (1, 10))
   x = x + np.random.default_rng(0).normal(size=x.shape).astype('f4')
-  before = gmm._fit._cache_size(), posteriors.leep._cache_size()
+  before = gmm._fit._cache_size(), posteriors.predictions._cache_size()
   for d in range(20, 180, 10):
     mixture = gmm.fit(KEY, x[:, :d], initial_means=x[:5, :d], max_iterations=3)
     gmm.leep(mixture, x[:, :d], y, num_classes=6)
   assert gmm._fit._cache_size() - before[0] <= 4
-  assert posteriors.leep._cache_size() - before[1] <= 4
+  assert posteriors.predictions._cache_size() - before[1] <= 4
 
 
 def test_does_not_touch_the_array_it_is_given(features):
