@@ -34,6 +34,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.measure = ml_collections.ConfigDict()
   config.measure.name = 'nleep'
   config.measure.options = ml_collections.ConfigDict()
+  # Or stable_transfer, pactran, sfda: no two public NLEEPs agree.
+  config.measure.options.variant = 'paper'
   config.measure.options.energy = 0.8  # Of the variance, kept by PCA.
   config.measure.options.components_per_class = 5
   config.measure.options.num_seeds = 5

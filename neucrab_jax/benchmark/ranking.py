@@ -75,7 +75,7 @@ def rank(config: ml_collections.ConfigDict, workdir: str) -> Record:
     'task': dict(field.task),
     'measure': {
       'name': measure,
-      'variant': measures.variant(measure),
+      'variant': measures.variant(measure, options),
       'spread': measures.spread(measure),
       'options': options,
     },

@@ -4,7 +4,7 @@
 A measure is one file: a function of its own name that takes what it needs of
 `features`, `labels`, `source_probs` and `key`, then its options; `VARIANT`,
 which of its published forms it is; `SPREAD`, what its `std` is; `LIMITS`, the
-smallest and the largest value of each option.
+smallest and the largest value of each option, or the names it takes.
 """
 
 import dataclasses
@@ -61,9 +61,12 @@ def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
   return inspect.signature(getattr(_module(name), name)).parameters
 
 
-def variant(name: str) -> str:
-  """Which of a measure's published forms ours is."""
-  return _module(name).VARIANT
+def variant(name: str, options: Mapping[str, Any]) -> str:
+  """Which of a measure's published forms is meant, in words."""
+  variants = _module(name).VARIANT
+  if isinstance(variants, str):
+    return variants
+  return f'{options["variant"]}: {variants[options["variant"]]}'
 
 
 def spread(name: str) -> str:
@@ -96,6 +99,12 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
   for option, value in options.items():
     if option not in defaults:
       raise spelling.unknown(f'option of {name}', option, defaults)
+    if isinstance(defaults[option], str):
+      if value not in _module(name).LIMITS[option]:
+        raise spelling.unknown(
+          f'{option} of {name}', str(value), _module(name).LIMITS[option]
+        )
+      continue
     number = int if isinstance(defaults[option], int) else (int, float)
     if isinstance(value, bool) or not isinstance(value, number):
       raise ValueError(

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """NLEEP: LEEP, with a Gaussian mixture in place of the source head.
 
+No two public implementations agree; `variant` names which of them is meant.
+
 Axes: N examples, D features, K components, C classes, S seeds.
 """
+
+import dataclasses
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -10,9 +15,89 @@ import numpy as np
 from neucrab_jax.measures import inputs
 from neucrab_jax.ops import gmm, pca
 
-VARIANT = 'paper, diagonal covariance'
+# What the public code of PACTran adds to a probability before its log.
+_PACTRAN_EPSILON = 1e-10
+
+
+@dataclasses.dataclass(frozen=True)
+class _Variant:
+  """What tells one public NLEEP from another."""
+
+  about: str
+  covariance: str
+  # From N, C and components per class to K.
+  num_components: Callable[[int, int, int], int]
+  # From each example's probability of its own class, [S, N], and C to [S].
+  summarise: Callable[[np.ndarray, int], np.ndarray]
+  saturated: float  # so close to the largest score, ties decide the order
+
+
+def _per_class(n: int, num_classes: int, per_class: int) -> int:
+  del n
+  return num_classes * per_class
+
+
+def _pactran_components(n: int, num_classes: int, per_class: int) -> int:
+  del per_class
+  return int(max(min(num_classes, 0.2 * n), 0.1 * n))
+
+
+def _mean_log(p: np.ndarray, num_classes: int) -> np.ndarray:
+  del num_classes
+  return np.log(np.maximum(p, np.finfo(np.float32).tiny)).mean(axis=1)
+
+
+def _mean_log_or_chance(p: np.ndarray, num_classes: int) -> np.ndarray:
+  return np.log(np.where(p > 0, p, 1 / num_classes)).mean(axis=1)
+
+
+def _mean_log_plus_epsilon(p: np.ndarray, num_classes: int) -> np.ndarray:
+  del num_classes
+  return np.log(p + _PACTRAN_EPSILON).mean(axis=1)
+
+
+def _mean(p: np.ndarray, num_classes: int) -> np.ndarray:
+  del num_classes
+  return p.mean(axis=1)
+
+
+_VARIANTS = {
+  'paper': _Variant(
+    'the paper, with a diagonal covariance',
+    covariance='diag',
+    num_components=_per_class,
+    summarise=_mean_log,
+    saturated=-1e-3,
+  ),
+  'stable_transfer': _Variant(
+    'google-research/stable_transfer: full covariance',
+    covariance='full',
+    num_components=_per_class,
+    summarise=_mean_log_or_chance,
+    saturated=-1e-3,
+  ),
+  'pactran': _Variant(
+    'google-research/pactran_metrics: full covariance, max(min(C, N/5), N/10) '
+    'components, 1e-10 within the log, sign turned so that larger is better',
+    covariance='full',
+    num_components=_pactran_components,
+    summarise=_mean_log_plus_epsilon,
+    saturated=-1e-3,
+  ),
+  'sfda': _Variant(
+    'TencentARC/SFDA and its descendants: full covariance, mean probability '
+    'without a log',
+    covariance='full',
+    num_components=_per_class,
+    summarise=_mean,
+    saturated=1 - 1e-3,
+  ),
+}
+
+VARIANT = {name: variant.about for name, variant in _VARIANTS.items()}
 SPREAD = 'standard deviation over seeds'
 LIMITS = {
+  'variant': tuple(_VARIANTS),
   'energy': (0.0, 1.0),
   'components_per_class': (1, None),
   'num_seeds': (3, None),
@@ -20,15 +105,13 @@ LIMITS = {
   'tolerance': (0.0, None),
 }
 
-# So close to 0, the largest possible score, ties decide the order.
-_SATURATED = -1e-3
-
 
 def nleep(
   *,
   features: jax.Array,
   labels: jax.Array,
   key: jax.Array,
+  variant: str = 'paper',
   energy: float = 0.8,
   components_per_class: int = 5,
   num_seeds: int = 5,
@@ -42,51 +125,55 @@ def nleep(
       P(y | v) = Σ_{i: y_i = y} r_iv / Σ_i r_iv
       NLEEP    = 1/N Σ_i log Σ_v P(y_i | v) r_iv
 
-  The paper does not say which covariance; ours is diagonal. With more
-  components than examples, there are as many as examples.
+  This is the variant 'paper'; which covariance the paper does not say. With
+  more components than examples, there are as many as examples.
 
   Args:
     features: [N, D].
     labels: [N], integers from 0 to C − 1.
     key: of the mixtures' initialisations.
+    variant: 'paper', or another public implementation: 'stable_transfer',
+      'pactran' or 'sfda'. Its seeds and k-means are ours.
     energy: the share of the variance that PCA keeps, in (0, 1].
-    components_per_class: K / C.
+    components_per_class: K / C; SFDA's code takes 1 for fine-grained tasks,
+      and 'pactran' has a rule of its own.
     num_seeds: S, how many mixtures to average over.
     max_iterations: of EM.
     tolerance: gain in mean log-likelihood, nats, at which EM stops.
 
   Returns:
-    The mean over seeds, in nats and at most 0, and the standard deviation over
-    seeds.
+    The mean over seeds, in nats and at most 0 (for 'sfda' a probability), and
+    the standard deviation over seeds.
 
   Reference:
     Li et al., "Ranking Neural Checkpoints", CVPR 2021, section 3.2.
   """
+  chosen = _VARIANTS[variant]
   n, num_classes = len(labels), int(np.max(labels)) + 1
-  num_components = num_classes * components_per_class
+  num_components = chosen.num_components(n, num_classes, components_per_class)
   if num_components > n:
     inputs.warn(
       f'{num_components} components for {n} examples: reduced to {n}.'
     )
-    num_components = n
+  num_components = max(1, min(num_components, n))
   z = pca.transform(pca.fit(features, energy=energy), features)
   mixtures = gmm.fit_many(
     jax.random.split(key, num_seeds),
     z,
     num_components=num_components,
+    covariance=chosen.covariance,
     max_iterations=max_iterations,
     tolerance=tolerance,
   )
-  scores = np.asarray(
-    gmm.leep(mixtures, z, labels, num_classes=num_classes), np.float64
-  )
+  predictions = gmm.predictions(mixtures, z, labels, num_classes=num_classes)
+  scores = chosen.summarise(np.asarray(predictions, np.float64), num_classes)
   unfinished = num_seeds - int(np.sum(mixtures.converged))
   if unfinished:
     inputs.warn(
       f'EM stopped at {max_iterations} iterations without converging for '
       f'{unfinished} of {num_seeds} seeds.'
     )
-  if scores.mean() > _SATURATED:
+  if scores.mean() > chosen.saturated:
     inputs.warn(
       'NLEEP is saturated: every component is of one class, so checkpoints '
       f'this good cannot be told apart ({n / num_components:.1f} examples per '

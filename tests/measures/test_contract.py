@@ -93,7 +93,7 @@ def test_default_options_are_within_their_limits(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_has_a_variant_and_a_spread(name):
-  assert measures.variant(name)
+  assert measures.variant(name, measures.default_options(name))
   assert measures.spread(name).split(' over ')[0] in (
     'standard deviation',
     'standard error',
@@ -161,6 +161,7 @@ def test_unknown_option_names_the_nearest(problem):
     ('num_seeds', 2, 'at least 3, not 2'),
     ('num_seeds', 3.5, 'int, not 3.5'),
     ('components_per_class', True, 'int, not True'),
+    ('variant', 'papr', "mean 'paper'"),
   ],
 )
 def test_bad_options_are_refused(option, value, message):

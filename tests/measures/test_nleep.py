@@ -9,23 +9,28 @@ from neucrab_jax import measures
 from neucrab_jax.ops import gmm, pca
 
 
-def leep_oracle(probs, labels):
-  """LEEP by its formula, in f64."""
+def own_class_oracle(probs, labels):
+  """Each example's probability of its own class, in f64."""
   probs = np.asarray(probs, np.float64)
   joint = np.stack(
     [probs[labels == y].sum(axis=0) for y in range(labels.max() + 1)]
   )
   mass = probs.sum(axis=0)
   conditional = np.divide(joint, mass, out=np.zeros_like(joint), where=mass > 0)
-  return np.log((probs * conditional[labels]).sum(axis=1)).mean()
+  return (probs * conditional[labels]).sum(axis=1)
 
 
-def nleep_oracle(x, labels, *, seed, components_per_class=5):
-  """NLEEP by scikit-learn, in f64."""
+def leep_oracle(probs, labels):
+  """LEEP by its formula, in f64."""
+  return np.log(own_class_oracle(probs, labels)).mean()
+
+
+def nleep_oracle(x, labels, *, seed):
+  """The paper's NLEEP by scikit-learn, in f64."""
   x = np.asarray(x, np.float64)
   z = decomposition.PCA(0.8, svd_solver='full').fit_transform(x)
   fitted = mixture.GaussianMixture(
-    components_per_class * (labels.max() + 1),
+    5 * (labels.max() + 1),
     covariance_type='diag',
     random_state=seed,
     # Ours is a share of the data's variance.
@@ -143,3 +148,55 @@ def test_constant_features_give_the_entropy_of_the_labels():
     'nleep', features=np.ones((100, 4), np.float32), labels=labels
   )
   assert found == pytest.approx(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
+
+
+# What is known of each public implementation: its covariance, how many
+# components it takes for N examples and C classes, and what it makes of an
+# example's probability p of its own class.
+PUBLIC = {
+  'paper': ('diag', lambda n, c: 5 * c, lambda p, c: np.log(p).mean()),
+  'stable_transfer': (
+    'full',
+    lambda n, c: 5 * c,
+    lambda p, c: np.log(np.where(p == 0, 1 / c, p)).mean(),
+  ),
+  'pactran': (
+    'full',
+    lambda n, c: int(max(min(c, 0.2 * n), 0.1 * n)),
+    lambda p, c: np.log(p + 1e-10).mean(),
+  ),
+  'sfda': ('full', lambda n, c: 5 * c, lambda p, c: p.mean()),
+}
+
+
+@pytest.mark.parametrize('variant', PUBLIC)
+def test_variants_are_the_public_code_from_the_same_start(variant, monkeypatch):
+  covariance, components, summarise = PUBLIC[variant]
+  x, labels = problems.make('plain', num_examples=400, num_classes=4)
+  k = components(400, 4)
+  z = decomposition.PCA(0.8, svd_solver='full').fit_transform(
+    np.asarray(x, np.float64)
+  )
+  centres = cluster.KMeans(k, random_state=0, n_init=1).fit(z).cluster_centers_
+  theirs = mixture.GaussianMixture(
+    k,
+    covariance_type=covariance,
+    means_init=centres,
+    random_state=0,
+    reg_covar=1e-6 * z.var(axis=0).mean(),
+  ).fit(z)
+  expected = summarise(
+    own_class_oracle(theirs.predict_proba(z), labels), labels.max() + 1
+  )
+
+  fit_many = gmm.fit_many
+
+  def from_the_same_start(keys, ours, *, num_components, **options):
+    assert num_components == k
+    # The sign of a principal component is anyone's choice.
+    signs = np.sign((np.asarray(ours) * z).sum(axis=0))
+    return fit_many(keys, ours, initial_means=signs * centres, **options)
+
+  monkeypatch.setattr(gmm, 'fit_many', from_the_same_start)
+  found = measures.score('nleep', features=x, labels=labels, variant=variant)
+  assert found == pytest.approx(expected, abs=1e-4)
