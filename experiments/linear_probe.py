@@ -69,7 +69,8 @@ def main(argv):
   out.print(
     f"Kendall's τ of {measure} with linear-probe test accuracy: "
     f'{agreement.statistic:.2f} (p = {agreement.pvalue:.3f}, '
-    f'{len(scores)} checkpoints)'
+    f'{len(scores)} checkpoints)',
+    soft_wrap=True,
   )
 
 

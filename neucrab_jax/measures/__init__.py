@@ -66,7 +66,7 @@ def variant(name: str, options: Mapping[str, Any]) -> str:
   variants = _module(name).VARIANT
   if isinstance(variants, str):
     return variants
-  return f'{options["variant"]}: {variants[options["variant"]]}'
+  return f'{options["variant"]} ({variants[options["variant"]]})'
 
 
 def spread(name: str) -> str:

@@ -63,30 +63,30 @@ def _mean(p: np.ndarray, num_classes: int) -> np.ndarray:
 
 _VARIANTS = {
   'paper': _Variant(
-    'the paper, with a diagonal covariance',
+    'diagonal covariance',
     covariance='diag',
     num_components=_per_class,
     summarise=_mean_log,
     saturated=-1e-3,
   ),
   'stable_transfer': _Variant(
-    'google-research/stable_transfer: full covariance',
+    'as in google-research: full covariance',
     covariance='full',
     num_components=_per_class,
     summarise=_mean_log_or_chance,
     saturated=-1e-3,
   ),
   'pactran': _Variant(
-    'google-research/pactran_metrics: full covariance, max(min(C, N/5), N/10) '
-    'components, 1e-10 within the log, sign turned so that larger is better',
+    'as in google-research/pactran_metrics, its sign turned: full covariance, '
+    'max(min(C, N/5), N/10) components, 1e-10 within the log',
     covariance='full',
     num_components=_pactran_components,
     summarise=_mean_log_plus_epsilon,
     saturated=-1e-3,
   ),
   'sfda': _Variant(
-    'TencentARC/SFDA and its descendants: full covariance, mean probability '
-    'without a log',
+    'as in TencentARC/SFDA and its descendants: full covariance, mean '
+    'probability without a log',
     covariance='full',
     num_components=_per_class,
     summarise=_mean,
