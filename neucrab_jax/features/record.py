@@ -77,8 +77,7 @@ def read(path: str | os.PathLike) -> Features:
   probs = arrays.get('source_probs')
   result = Features(
     features=arrays['features'].astype(np.float32),
-    # Labels that are not integers are left for the shared check to refuse.
-    labels=labels.astype(np.int32) if labels.dtype.kind in 'iu' else labels,
+    labels=_narrow(labels),
     source_probs=None if probs is None else probs.astype(np.float32),
     provenance=_provenance(arrays, path=path),
   )
@@ -89,6 +88,14 @@ def read(path: str | os.PathLike) -> Features:
       'damaged after it was written.'
     )
   return result
+
+
+def _narrow(labels: np.ndarray) -> np.ndarray:
+  """int32 where nothing is lost; the rest is for the shared check to refuse."""
+  if labels.dtype.kind not in 'iu':
+    return labels
+  narrow = labels.astype(np.int32)
+  return narrow if np.array_equal(narrow, labels) else labels
 
 
 def _provenance(

@@ -13,6 +13,8 @@ import numpy as np
 # A row of f16 probabilities, or one whose smallest entries were dropped, is
 # renormalised without a word up to this distance from one.
 _PROBS_TOLERANCE = 1e-2
+# Labels from here on are identifiers of something, not numbers of classes.
+_MAX_CLASSES = 1_000_000
 
 
 class MeasureWarning(UserWarning):
@@ -59,6 +61,11 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
     raise ValueError(
       f'labels must start at 0, but the smallest is {labels.min()}. Number the '
       'classes 0, 1, 2 and so on.'
+    )
+  if labels.max() >= _MAX_CLASSES:
+    raise ValueError(
+      f'labels go up to {labels.max()}, more classes than there can be. Number '
+      'the classes 0, 1, 2 and so on.'
     )
   counts = np.bincount(labels)
   if np.count_nonzero(counts) < 2:

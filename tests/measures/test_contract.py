@@ -128,6 +128,10 @@ BAD_LABELS = {
   'from one': (lambda y: y + 1, 'start at 0, but the smallest is 1'),
   'negative': (lambda y: y - 1, 'start at 0, but the smallest is -1'),
   'one class': (lambda y: 0 * y, 'at least two classes'),
+  'identifiers': (
+    lambda y: y.astype(np.int64) * 10**9,
+    'more classes than there can be',
+  ),
   'one-hot': (lambda y: np.eye(5, dtype=int)[y], 'vector of N integers'),
   'none': (lambda y: y[:0], 'vector of N integers'),
 }
