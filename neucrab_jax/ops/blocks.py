@@ -103,14 +103,19 @@ def place(x, example_weights, width: int, devices) -> tuple:
     devices: to spread each block over, or None.
 
   Returns:
-    [T, B, D] and [T, B]
+    [T, B, D'] and [T, B], with D' the bucket of D.
   """
-  n = x.shape[0]
+  n, d = x.shape
   if example_weights is None:
     example_weights = np.ones(n, jnp.result_type(float))
   num_devices = 1 if devices is None else len(devices)
   shape = block_shape(n, width, num_devices)
-  placed = to_blocks(x, shape), to_blocks(as_float(example_weights), shape)
+  # Examples and dimensions at once: each padding by itself is a copy.
+  padded = pad(as_float(x), (shape[0] * shape[1], bucket(d)))
+  placed = (
+    padded.reshape(*shape, bucket(d)),
+    to_blocks(as_float(example_weights), shape),
+  )
   if devices is None:
     return placed
   return tuple(parallel.spread(a, axis=1, devices=devices) for a in placed)
@@ -191,3 +196,24 @@ def standardise(
   spread = jnp.sqrt(jnp.sum(share * x**2) / num_dims)
   spread = jnp.where(spread > 0, spread, 1)
   return x / spread, Affine(centre=mean * largest, scale=spread * largest)
+
+
+# In the memory of what it is given, which is therefore not to be used again.
+_standardise_in_place = jax.jit(standardise, donate_argnums=0)
+
+
+def place_standardised(x, example_weights, width: int, devices) -> tuple:
+  """`place` and `standardise`, with one copy of the examples left: the result.
+
+  Args:
+    x: [N, D], as in `place`, like all that follow.
+    example_weights: [N]
+    width: see `place`.
+    devices: see `place`.
+
+  Returns:
+    [T, B, D'], [T, B], and how to go back.
+  """
+  placed, weights = place(x, example_weights, width, devices)
+  standard, affine = _standardise_in_place(placed, weights, x.shape[1])
+  return standard, weights, affine

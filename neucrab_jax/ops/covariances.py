@@ -120,29 +120,42 @@ def log_joint_of(
   )
 
 
-def refine(p: Parameters, num_dims, log_joint: jax.Array, x: jax.Array):
-  """Makes the largest entry of each row exact, for diagonal covariances.
+def refine(
+  p: Parameters,
+  num_dims: jax.Array,
+  log_joint: jax.Array,
+  total: jax.Array,
+  x: jax.Array,
+) -> jax.Array:
+  """Log densities, exact in the component that accounts for each example.
 
   The moments cancel: x² / σ² and μ² / σ² may be millions where the density
-  hangs on their difference, (x − μ)² / σ². That is worth computing for the one
-  component that accounts for the example.
+  hangs on their difference, (x − μ)² / σ². That is worth computing for one
+  component, for diagonal covariances.
 
   Args:
     p: the mixture.
     num_dims: of the D dimensions, those that are not padding.
     log_joint: [B, K], from the moments.
+    total: [B, 1], Σ_v exp(log_joint − its largest), from `em.expect`.
     x: [B, D]
 
   Returns:
-    [B, K]
+    [B]
   """
-  top = jnp.argmax(log_joint, axis=1)
-  means, variances = p.means[top], p.variances[top]
-  exact = p.log_weights[top] - 0.5 * (
-    num_dims * jnp.log(2 * jnp.pi)
-    + jnp.sum(jnp.log(variances) + (x - means) ** 2 / variances, axis=1)
+  largest = jnp.max(log_joint, axis=1)
+  k = log_joint.shape[1]
+  # Several times faster on a CPU than argmax, and equal to it.
+  index = jnp.where(log_joint >= largest[:, None], jnp.arange(k), k - 1)
+  top = jnp.min(index, axis=1)
+  constant = p.log_weights - 0.5 * (
+    num_dims * jnp.log(2 * jnp.pi) + jnp.sum(jnp.log(p.variances), axis=1)
   )
-  return log_joint.at[jnp.arange(x.shape[0]), top].set(exact)
+  squares = (x - p.means[top]) ** 2 / p.variances[top]
+  exact = constant[top] - 0.5 * jnp.sum(squares, axis=1)
+  # All the others: the largest itself counts one.
+  rest = jnp.maximum(total[:, 0] - 1, 0)
+  return jnp.logaddexp(exact, largest + jnp.log(rest))
 
 
 def moments(x: jax.Array) -> jax.Array:

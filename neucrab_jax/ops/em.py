@@ -64,23 +64,27 @@ def expect(log_joint: jax.Array) -> tuple[jax.Array, ...]:
   return unnormalised, total, (largest + jnp.log(total))[:, 0]
 
 
-def _sums(data: Data, log_joint_of: Callable, k: int, width: int):
+def _sums(data: Data, p: covariances.Parameters, width: int):
   """Sufficient statistics in one pass, of the first `width` dimensions.
 
   Args:
     data: the examples.
-    log_joint_of: from [B, width] to [B, K].
-    k: K.
+    p: the mixture, of `width` dimensions.
     width: of the D dimensions, those that are not all padding.
 
   Returns:
     [K, 2 D + 1] moments and the [] summed log-likelihood.
   """
+  num_dims, k = jnp.sum(data.mask), p.means.shape[0]
+  log_joint_of = covariances.log_joint_of(p, num_dims, data.kind)
 
   def add_block(sums, block):
     x, w = block
     x = x[:, :width]
-    unnormalised, total, log_density = expect(log_joint_of(x))
+    log_joint = log_joint_of(x)
+    unnormalised, total, log_density = expect(log_joint)
+    if data.kind in ('diag', 'spherical'):
+      log_density = covariances.refine(p, num_dims, log_joint, total, x)
     moments = jnp.matmul(
       unnormalised.T,
       covariances.moments(x) * (w[:, None] / total),
@@ -106,7 +110,7 @@ def _narrowest_sums(data: Data, p: covariances.Parameters):
   wide as its bucket. So a wide bucket has programs of several widths in it, of
   which one runs: a compilation that is a little longer, not one more.
   """
-  num_dims, (k, d) = jnp.sum(data.mask), p.means.shape
+  num_dims, d = jnp.sum(data.mask), data.mask.shape[0]
 
   def sums_at(width):
     narrow = p
@@ -114,8 +118,7 @@ def _narrowest_sums(data: Data, p: covariances.Parameters):
       narrow = p.replace(
         means=p.means[:, :width], variances=p.variances[:, :width]
       )
-    log_joint_of = covariances.log_joint_of(narrow, num_dims, data.kind)
-    return _sums(data, log_joint_of, k, width)
+    return _sums(data, narrow, width)
 
   if data.kind in ('tied', 'full') or d < SPLIT_BUCKET:
     return sums_at(d)
@@ -164,12 +167,19 @@ def start(data: Data, centroids: jax.Array) -> covariances.Parameters:
   """An M-step on hard assignments to the nearest of [K, D] centroids."""
   k, d = centroids.shape
 
-  def log_joint_of(x):
+  def add_block(sums, block):
+    x, w = block
     index, _ = kmeans.nearest(x, centroids)
-    return jnp.where(index[:, None] == jnp.arange(k), 0, LOG_ZERO)
+    moments = covariances.moments(x) * w[:, None]
+    return sums + jax.ops.segment_sum(moments, index, num_segments=k), None
 
-  sums, _ = _sums(data, log_joint_of, k, d)
-  parameters = _maximise(data, sums, _posteriors_by(log_joint_of))
+  def posteriors_of(x):
+    index, _ = kmeans.nearest(x, centroids)
+    return (index[:, None] == jnp.arange(k)).astype(x.dtype)
+
+  zeros = jnp.zeros((k, 2 * d + 1), data.x.dtype)
+  sums, _ = jax.lax.scan(add_block, zeros, (data.x, data.weights))
+  parameters = _maximise(data, sums, posteriors_of)
   log_weights = jnp.where(sums[:, -1] > 0, parameters.log_weights, LOG_ZERO)
   return parameters.replace(log_weights=log_weights)
 

@@ -24,8 +24,8 @@ from neucrab_jax.ops import blocks, covariances, em, kmeans, posteriors
 KMEANS_ITERATIONS = 100
 
 # No iteration of EM lowers the mean log-likelihood by more than this, in nats:
-# what f32 loses where a component has collapsed to the floor.
-LIKELIHOOD_NOISE = 1e-2
+# some roundings of f32 (seen: 8e-6, with components collapsed to the floor).
+LIKELIHOOD_NOISE = 1e-4
 
 
 @flax.struct.dataclass
@@ -59,12 +59,11 @@ def _finite(x, covariance):
   ),
 )
 def _fit(
-    keys, x, weights, initial_means, num_dims, tolerance, *,
+    keys, x, weights, affine, initial_means, num_dims, tolerance, *,
     num_components, max_iterations, covariance, key_kind,
 ):  # fmt: skip
   keys = jax.random.wrap_key_data(keys, impl=key_kind)
   mask = jnp.arange(x.shape[-1]) < num_dims
-  x, affine = blocks.standardise(x, weights, num_dims)
   data = em.make_data(x, weights, mask, covariance)
 
   def fit_one(key):
@@ -85,8 +84,14 @@ def _fit(
       data, parameters, max_iterations=max_iterations, tolerance=tolerance
     )
 
-  run = fit_one if keys.ndim == 0 else jax.vmap(fit_one)
-  parameters, num_iterations, converged, history = run(keys)
+  if keys.ndim == 0:
+    fitted = fit_one(keys)
+  elif jax.default_backend() == 'cpu':
+    # One seed keeps all cores busy, and none waits for the slowest to converge.
+    fitted = jax.lax.map(fit_one, keys)
+  else:
+    fitted = jax.vmap(fit_one)(keys)
+  parameters, num_iterations, converged, history = fitted
   variances = parameters.variances
   if covariance == 'spherical':
     variances = variances[..., 0]
@@ -159,7 +164,7 @@ def fit_many(
       f'Unknown covariance {covariance!r}. '
       f'Known: {", ".join(covariances.KINDS)}.'
     )
-  n, d = z.shape
+  d = z.shape[1]
   width = blocks.bucket(d)
   if initial_means is not None:
     if np.shape(initial_means) != (num_components, d):
@@ -170,12 +175,14 @@ def fit_many(
     initial_means = blocks.pad(
       blocks.as_float(initial_means), (num_components, width)
     )
-  z = blocks.pad(blocks.as_float(z), (n, width))
-  x, weights = blocks.place(z, example_weights, num_components, devices)
+  x, weights, affine = blocks.place_standardised(
+    z, example_weights, num_components, devices
+  )
   mixture = _fit(
     blocks.raw(keys),
     x,
     weights,
+    affine,
     initial_means,
     d,
     tolerance,
@@ -242,7 +249,7 @@ def fit(
 
 
 def _parameters(mixture: GMM, z):
-  """Parameters and examples padded to a bucket, and the number of dims."""
+  """Parameters padded to a bucket, examples, and the number of dims."""
   d = mixture.means.shape[-1]
   if np.ndim(z) != 2 or z.shape[1] != d:
     raise ValueError(
@@ -256,7 +263,7 @@ def _parameters(mixture: GMM, z):
   parameters = covariances.Parameters(
     mixture.log_weights, mixture.means, variances
   )
-  return parameters, blocks.pad(blocks.as_float(z), (len(z), width)), d
+  return parameters, blocks.as_float(z), d
 
 
 def responsibilities(mixture: GMM, z: jax.Array) -> jax.Array:
@@ -270,6 +277,7 @@ def responsibilities(mixture: GMM, z: jax.Array) -> jax.Array:
     [N, K], rows sum to one.
   """
   parameters, z, d = _parameters(mixture, z)
+  z = blocks.pad(z, (len(z), blocks.bucket(d)))
   return posteriors.posterior(parameters, z, d, kind=mixture.covariance)
 
 

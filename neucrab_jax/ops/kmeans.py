@@ -29,8 +29,8 @@ from neucrab_jax.ops import blocks
 SEEDING_ROUNDS = 5
 OVERSAMPLING = 0.5
 
-# Centroids that move less than this share of the data's variance have arrived;
-# scikit-learn's default.
+# Centroids that move less than this share of the data's variance, which is one
+# where they are fitted, have arrived; scikit-learn's default.
 TOLERANCE = 1e-4
 
 
@@ -216,18 +216,15 @@ def lloyd(x, weights, centroids, *, max_iterations, tolerance):
 
 
 @functools.partial(jax.jit, static_argnames=('num_clusters', 'key_kind'))
-def _fit(key, x, weights, max_iterations, *, num_clusters, key_kind):
+def _fit(key, x, weights, affine, max_iterations, *, num_clusters, key_kind):
   key = jax.random.wrap_key_data(key, impl=key_kind)
-  x, affine = blocks.standardise(x, weights)
-  total = jnp.sum(weights)
-  variance = jnp.sum(weights[..., None] * x**2) / total / x.shape[-1]
   centroids = seed(key, x, weights, num_clusters=num_clusters)
   centroids, num_iterations = lloyd(
     x,
     weights,
     centroids,
     max_iterations=max_iterations,
-    tolerance=TOLERANCE * variance,
+    tolerance=TOLERANCE,
   )
   assignments, distances = _nearest_of_all(x, centroids)
   return KMeans(
@@ -268,12 +265,14 @@ def fit(
   """
   blocks.check(x, num_clusters, example_weights)
   n, d = x.shape
-  padded = blocks.pad(blocks.as_float(x), (n, blocks.bucket(d)))
-  x, weights = blocks.place(padded, example_weights, num_clusters, devices)
+  x, weights, affine = blocks.place_standardised(
+    x, example_weights, num_clusters, devices
+  )
   found = _fit(
     blocks.raw(key),
     x,
     weights,
+    affine,
     max_iterations,
     num_clusters=num_clusters,
     key_kind=blocks.key_kind(key),

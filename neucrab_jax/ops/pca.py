@@ -12,6 +12,8 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg  # noqa: F401 - the LAPACK that JAX calls on a CPU
+import threadpoolctl
 
 from neucrab_jax import parallel
 from neucrab_jax.ops import blocks
@@ -95,7 +97,12 @@ def fit(
     rows = parallel.round_up(num_examples, multiple=len(devices))
     x = blocks.pad(x, (rows, x.shape[1]))
     x = parallel.spread(x, axis=0, devices=devices)
-  mean, variances, components = parallel.fetch(_decompose(x, num_examples))
+  # LAPACK's threads wait for one another in a spin, thousands of times in one
+  # decomposition: on two busy cores two took fifty times as long as one. Only
+  # libraries that are loaded can be limited, hence the import above.
+  with threadpoolctl.threadpool_limits(1, user_api='blas'):
+    decomposed = parallel.fetch(_decompose(x, num_examples))
+  mean, variances, components = decomposed
   # How many are kept depends on the data, so the host decides.
   variances = np.asarray(variances, np.float64)
   total = variances.sum()

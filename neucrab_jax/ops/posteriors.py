@@ -19,9 +19,14 @@ FARTHEST = 1e9
 LEAST_VARIANCE = 1e-12
 
 
-def _standard(p: covariances.Parameters, x, num_dims, kind: str):
-  """Examples and mixture where it has mean 0 and mean variance 1, its scale."""
-  mask = jnp.arange(x.shape[-1]) < num_dims
+def _standard(p: covariances.Parameters, num_dims, kind: str):
+  """Where the mixture has mean 0 and mean variance 1.
+
+  Returns:
+    The function that brings examples there, [..., D] to [..., D], the mixture
+    and its scale.
+  """
+  mask = jnp.arange(p.means.shape[-1]) < num_dims
   weights = jnp.exp(p.log_weights)[:, None]
   variances = jnp.where(mask, covariances.diagonal(p, kind), 0)
   # By the largest value first, so that no square overflows.
@@ -39,31 +44,36 @@ def _standard(p: covariances.Parameters, x, num_dims, kind: str):
     variances = jnp.maximum(covariances.diagonal(p, kind), LEAST_VARIANCE)
     padded = jnp.where(mask, variances, 1)
   p = p.replace(variances=padded)
-  x = jnp.clip((x / largest - centre) / spread, -FARTHEST, FARTHEST)
-  return x, p, spread * largest
+
+  def bring(x):
+    return jnp.clip((x / largest - centre) / spread, -FARTHEST, FARTHEST)
+
+  return bring, p, spread * largest
 
 
 @functools.partial(jax.jit, static_argnames='kind')
 def posterior(p: covariances.Parameters, x, num_dims, *, kind: str):
   """[N, K] responsibilities."""
-  x, p, _ = _standard(p, x, num_dims, kind)
+  bring, p, _ = _standard(p, num_dims, kind)
   log_joint_of = covariances.log_joint_of(p, num_dims, kind)
-  unnormalised, total, _ = em.expect(log_joint_of(x))
+  unnormalised, total, _ = em.expect(log_joint_of(bring(x)))
   return unnormalised / total
 
 
 @functools.partial(jax.jit, static_argnames='kind')
 def log_likelihood(p: covariances.Parameters, x, weights, num_dims, *, kind):
   """[] weighted mean of log p(x), for [T, B, D] blocks."""
-  x, p, scale = _standard(p, x, num_dims, kind)
+  bring, p, scale = _standard(p, num_dims, kind)
   log_joint_of = covariances.log_joint_of(p, num_dims, kind)
 
   def add_block(total, block):
     x, w = block
+    x = bring(x)
     log_joint = log_joint_of(x)
+    _, summed, log_density = em.expect(log_joint)
     if kind in ('diag', 'spherical'):
-      log_joint = covariances.refine(p, num_dims, log_joint, x)
-    return total + jnp.sum(w * em.expect(log_joint)[2]), None
+      log_density = covariances.refine(p, num_dims, log_joint, summed, x)
+    return total + jnp.sum(w * log_density), None
 
   total, _ = jax.lax.scan(add_block, jnp.zeros((), x.dtype), (x, weights))
   return total / jnp.sum(weights) - num_dims * jnp.log(scale)
@@ -75,13 +85,13 @@ def predictions(
     kind, num_classes,
 ):  # fmt: skip
   """[T, B] of Σ_v P(y_n | v) r_nv, for [T, B, D] blocks."""
-  x, p, _ = _standard(p, x, num_dims, kind)
+  bring, p, _ = _standard(p, num_dims, kind)
   log_joint_of = covariances.log_joint_of(p, num_dims, kind)
   num_components = p.log_weights.shape[0]
 
   def add_joint(joint, block):
     x, y, w = block
-    unnormalised, total, _ = em.expect(log_joint_of(x))
+    unnormalised, total, _ = em.expect(log_joint_of(bring(x)))
     weighted = unnormalised * (w[:, None] / total)
     return joint + jax.ops.segment_sum(weighted, y, num_classes), None
 
@@ -93,7 +103,7 @@ def predictions(
 
   def predict(block):
     x, y = block
-    unnormalised, total, _ = em.expect(log_joint_of(x))
+    unnormalised, total, _ = em.expect(log_joint_of(bring(x)))
     predicted = jnp.sum(conditional[y] * unnormalised, axis=1) / total[:, 0]
     # The responsibilities sum to one for each example, so this is at most one;
     # a rounding more would make a score that is positive.

@@ -39,7 +39,8 @@ def test_more_clusters_than_distinct_examples_stay_finite():
   x = np.repeat(np.eye(3, dtype='f4'), 10, axis=0)
   found = kmeans.fit(jax.random.key(0), x, num_clusters=12)
   assert np.isfinite(found.centroids).all()
-  np.testing.assert_allclose(found.inertia, 0, atol=1e-6)
+  # The squared distances of these examples to their mean sum up to 20.
+  np.testing.assert_allclose(found.inertia, 0, atol=1e-5)
 
 
 def test_an_example_without_weight_is_absent(features):
