@@ -15,14 +15,31 @@ import numpy as np
 
 GROWTH = {'N': (5000, 10000, 20000), 'K': (250, 500, 1000)}
 
+# What EM does: work to N, D, K and iterations.
+EM = {
+  'em_5000x128_500': (5000, 128, 500, 10),
+  'em_20000x200_1000': (20000, 200, 1000, 3),
+  'memory_200000x128_2000': (200000, 128, 2000, 1),
+  **{f'growth_N_{n}': (n, 128, 500, 5) for n in GROWTH['N']},
+  **{f'growth_K_{k}': (10000, 128, k, 5) for k in GROWTH['K']},
+}
+
+# How far the classes of `_features` are apart, in standard deviations: near
+# enough that NLEEP does not saturate at zero.
+_SEPARATION = 0.45
+
+# Sides of the matrices whose product shows what the machine can do.
+_CEILING_SIDE = 2048
+
 _EM = ('ours', 'scikit-learn f64', 'scikit-learn f32', 'gmmx')
 # Our least variance as a share of the data's; the others get it as reg_covar.
 _FLOOR = 1e-6
 
 _PAIR = ('ours', 'scikit-learn f64')
 
-# Work: its contestants. Bars of the first six are in the project's records.
+# Work: its contestants.
 WORKS = {
+  'ceiling': ('ours',),
   'em_5000x128_500': _EM,
   'em_20000x200_1000': _EM,
   'nleep_5000x2048_500': _PAIR,
@@ -30,8 +47,8 @@ WORKS = {
   'kmeans_20000x200_1000': ('ours', 'faiss', 'scikit-learn f32'),
   'pca_5000x2048': ('ours', 'scikit-learn f64', 'scikit-learn f32'),
   'pca_1500x2048': ('ours', 'scikit-learn f64', 'scikit-learn f32'),
-  'seeds_1': ('ours',),
-  'seeds_5': ('ours',),
+  'seeds_apart': ('ours',),
+  'seeds_together': ('ours',),
   'memory_200000x128_2000': ('ours',),
   **{f'growth_{a}_{size}': ('ours',) for a, v in GROWTH.items() for size in v},
 }
@@ -51,7 +68,8 @@ def _features(n, d, classes, seed=0):
   rng = np.random.default_rng(seed)
   labels = rng.integers(classes, size=n)
   scales = (1 + np.arange(d)) ** -0.5
-  hidden = rng.normal(size=(classes, d))[labels] + rng.normal(size=(n, d))
+  centres = _SEPARATION * rng.normal(size=(classes, d))
+  hidden = centres[labels] + rng.normal(size=(n, d))
   rotation = np.linalg.qr(rng.normal(size=(d, d)))[0]
   return ((hidden * scales) @ rotation + 0.5).astype('f4'), labels
 
@@ -224,46 +242,88 @@ def _pca(contestant, x):
   return lambda: model.fit(x), lambda model: {'dimensions': model.n_components_}
 
 
-def _seeds(x, k, num_seeds):
+def _seeds(x, k, together):
   import jax
 
   from neucrab_jax.ops import gmm
 
-  keys = jax.random.split(jax.random.key(0), num_seeds)
+  keys = jax.random.split(jax.random.key(0), 5)
 
   def fit():
-    return jax.block_until_ready(gmm.fit_many(keys, x, num_components=k))
+    if together:
+      fitted = [gmm.fit_many(keys, x, num_components=k)]
+    else:
+      fitted = [gmm.fit(key, x, num_components=k) for key in keys]
+    return jax.block_until_ready(fitted)
 
-  def found(mixture):
-    return {'log-likelihood': float(mixture.log_likelihoods[:, -1].mean())}
+  def found(fitted):
+    last = [mixture.log_likelihoods[..., -1].mean() for mixture in fitted]
+    return {'log-likelihood': float(np.mean(last))}
 
   return fit, found
 
 
-def prepare(work: str, contestant: str):
-  """The function to time, and the one that says what it found."""
-  if work == 'em_5000x128_500':
-    return _em(contestant, _mixture(5000, 128, 100)[0], 500, 10)
-  if work == 'em_20000x200_1000':
-    return _em(contestant, _mixture(20000, 200, 300)[0], 1000, 3)
+def _ceiling(x):
+  """The matmul that all of the kernels are made of, at its best."""
+  import jax
+
+  from neucrab_jax.ops import blocks
+
+  multiply = jax.jit(
+    lambda x: jax.numpy.matmul(x, x, precision=blocks.PRECISION)
+  )
+  x = jax.device_put(x)
+  return lambda: multiply(x).block_until_ready(), lambda _: {}
+
+
+def ceiling_flops() -> float:
+  """Of the work 'ceiling'."""
+  return 2 * _CEILING_SIDE**3
+
+
+def em_flops(work: str) -> float:
+  """Of the matmuls in a work of `EM`, those of its start included."""
+  n, d, k, iterations = EM[work]
+  return 2 * n * k * (d + iterations * 2 * (2 * d + 1))
+
+
+def make_data(work: str):
+  """The same for all contestants, and not in the time of any."""
+  if work == 'ceiling':
+    side = _CEILING_SIDE
+    return np.random.default_rng(0).normal(size=(side, side)).astype('f4')
+  if work in EM:
+    n, d, _, _ = EM[work]
+    return _mixture(n, d, 100)[0]
   if work == 'nleep_5000x2048_500':
-    return _nleep(contestant, [_features(5000, 2048, 100)], 500, 100)
+    return [_features(5000, 2048, 100)]
   if work == 'nleep_16_checkpoints':
     dims = np.linspace(512, 2048, 16).astype(int)
-    checkpoints = [_features(2000, d, 20, seed=d) for d in dims]
-    return _nleep(contestant, checkpoints, 100, 20)
+    return [_features(2000, d, 20, seed=d) for d in dims]
   if work == 'kmeans_20000x200_1000':
-    return _kmeans(contestant, _mixture(20000, 200, 300)[0], 1000)
+    return _mixture(20000, 200, 300)[0]
   if work.startswith('pca'):
     n = int(work.split('_')[1].split('x')[0])
-    return _pca(contestant, _features(n, 2048, 100)[0])
-  if work.startswith('seeds'):
-    return _seeds(_mixture(2000, 64, 50)[0], 100, int(work[-1]))
-  if work.startswith('memory'):
-    return _em(contestant, _mixture(200000, 128, 300)[0], 2000, 1)
-  _, axis, size = work.split('_')
-  n, k = (int(size), 500) if axis == 'N' else (10000, int(size))
-  return _em(contestant, _mixture(n, 128, 100)[0], k, 5)
+    return _features(n, 2048, 100)[0]
+  return _mixture(5000, 128, 50)[0]
+
+
+def prepare(work: str, contestant: str, data):
+  """The function to time, and the one that says what it found."""
+  if work == 'ceiling':
+    return _ceiling(data)
+  if work in EM:
+    _, _, k, iterations = EM[work]
+    return _em(contestant, data, k, iterations)
+  if work == 'nleep_5000x2048_500':
+    return _nleep(contestant, data, 500, 100)
+  if work == 'nleep_16_checkpoints':
+    return _nleep(contestant, data, 100, 20)
+  if work.startswith('kmeans'):
+    return _kmeans(contestant, data, 1000)
+  if work.startswith('pca'):
+    return _pca(contestant, data)
+  return _seeds(data, 500, work == 'seeds_together')
 
 
 def _peak_mb() -> float:
@@ -280,12 +340,16 @@ def _timed(function):
 def main():
   work, contestant, repeats, out = sys.argv[1:]
   warnings.simplefilter('ignore')
-  run, found = prepare(work, contestant)
+  data = make_data(work)
+  started = time.perf_counter()
+  run, found = prepare(work, contestant, data)
   before = _peak_mb()
   first, result = _timed(run)
+  cold = time.perf_counter() - started
   peak = _peak_mb()
-  warm = [_timed(run)[0] for _ in range(int(repeats))]
+  warm = [_timed(run)[0] for _ in range(int(repeats))] or [first]
   record = {
+    'cold_seconds': cold,  # with imports
     'first_seconds': first,
     'warm_seconds': float(np.median(warm)),
     'peak_mb': peak,
