@@ -113,7 +113,7 @@ def spread(array: np.ndarray, *, axis: int, devices: Sequence) -> jax.Array:
   spec = jax.sharding.PartitionSpec(*[None] * axis, AXIS)
   sharding = jax.sharding.NamedSharding(mesh, spec)
   return jax.make_array_from_callback(
-      array.shape, sharding, lambda index: array[index]
+    array.shape, sharding, lambda index: array[index]
   )
 
 
@@ -123,7 +123,7 @@ def fetch(tree: Any) -> Any:
   def local(leaf):
     if not leaf.is_fully_replicated:
       everywhere = jax.sharding.NamedSharding(
-          leaf.sharding.mesh, jax.sharding.PartitionSpec()
+        leaf.sharding.mesh, jax.sharding.PartitionSpec()
       )
       leaf = jax.jit(lambda x: x, out_shardings=everywhere)(leaf)
     return jax.numpy.asarray(np.asarray(leaf))
