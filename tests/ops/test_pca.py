@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import jax
 import numpy as np
 import pytest
 from sklearn import decomposition
@@ -32,6 +33,16 @@ def test_transforms_as_scikit_learn(shape):
   np.testing.assert_allclose(
     pca.transform(pca.fit(x), x), oracle.transform(x), atol=2e-4
   )
+
+
+@pytest.mark.parametrize('shape', [(300, 40), (50, 200)])
+def test_a_device_finds_what_the_host_finds(shape):
+  x = _features(*shape)
+  on_device = pca.fit(x, devices=jax.devices()[:1])
+  np.testing.assert_allclose(
+    on_device.components, pca.fit(x).components, atol=1e-4
+  )
+  np.testing.assert_allclose(on_device.mean, pca.fit(x).mean, atol=1e-5)
 
 
 @pytest.mark.parametrize('scale', [1e-30, 1e-3, 1e3, 1e30])
