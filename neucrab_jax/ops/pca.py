@@ -1,28 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Principal components that keep a share of the variance.
 
-The eigenvectors of the smaller of the two Gram matrices, D×D or N×N. On a CPU
-NumPy finds them: XLA's matmul is no faster there, and to compile it for the
-width of each checkpoint took longer than the work.
+The eigenvectors of the smaller of the two Gram matrices, D×D or N×N.
 
 Axes: N examples, D features, k kept components, R = min(N, D).
 """
 
-import math
 from collections.abc import Sequence
 
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
+import scipy.linalg  # noqa: F401 - the LAPACK that JAX calls on a CPU
 import threadpoolctl
 
 from neucrab_jax import parallel
 from neucrab_jax.ops import blocks
-
-# Examples to centre at once, in f64.
-HOST_ROWS = 4096
 
 # Cumulative energies closer than this are equal: f32 can't tell them apart, and
 # without it the number of components would hang on the last bit of a sum.
@@ -36,17 +30,13 @@ class Projection:
   explained_energy: jax.Array  # [k], fractions of the total variance
 
 
-def _on_host(*arrays) -> bool:
-  return jax.default_backend() == 'cpu' and not blocks.is_traced(*arrays)
-
-
-def _unit_columns(v, module):
+def _unit_columns(v: jax.Array) -> jax.Array:
   """Length one, the largest entry positive; a zero column stays zero."""
-  norm = module.linalg.norm(v, axis=0)
-  rows = module.argmax(module.abs(v), axis=0)
-  largest = module.take_along_axis(v, rows[None], axis=0)[0]
-  length = module.where(norm > 0, norm, 1)
-  return v / module.where(largest < 0, -length, length)
+  norm = jnp.linalg.norm(v, axis=0)
+  rows = jnp.argmax(jnp.abs(v), axis=0)
+  largest = jnp.take_along_axis(v, rows[None], axis=0)[0]
+  sign = jnp.where(largest < 0, -1, 1)
+  return v * (sign / jnp.where(norm > 0, norm, 1))
 
 
 @jax.jit
@@ -74,29 +64,7 @@ def _decompose(x: jax.Array, num_examples: int) -> tuple[jax.Array, ...]:
   if wide:
     vectors = jnp.matmul(centred.T, vectors, precision=blocks.PRECISION)
   vectors = jnp.where(values > 0, vectors, 0)
-  return (x[0] + shift) * magnitude, values, _unit_columns(vectors, jnp)
-
-
-def _decompose_on_host(x: np.ndarray) -> tuple[np.ndarray, ...]:
-  """As `_decompose`, without padding."""
-  n, d = x.shape
-  mean = np.mean(x, axis=0, dtype=np.float64)
-  scale = max(np.max(x.max(0) - mean), np.max(mean - x.min(0))) or 1
-  centred = np.empty_like(x)
-  for start in range(0, n, HOST_ROWS):
-    rows = slice(start, start + HOST_ROWS)
-    centred[rows] = (x[rows] - mean) / scale  # in f64
-  wide = d > n
-  gram = centred @ centred.T if wide else centred.T @ centred
-  # LAPACK's threads wait for one another in a spin, thousands of times in one
-  # decomposition: on two busy cores two took fifty times as long as one.
-  with threadpoolctl.threadpool_limits(1, user_api='blas'):
-    values, vectors = scipy.linalg.eigh(gram, driver='evd', check_finite=False)
-  values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
-  if wide:
-    vectors = centred.T @ vectors
-  vectors = np.where(values > 0, vectors, 0)
-  return jnp.asarray(mean, x.dtype), values, _unit_columns(vectors, np)
+  return (x[0] + shift) * magnitude, values, _unit_columns(vectors)
 
 
 def fit(
@@ -129,12 +97,12 @@ def fit(
     rows = parallel.round_up(num_examples, multiple=len(devices))
     x = blocks.pad(x, (rows, x.shape[1]))
     x = parallel.spread(x, axis=0, devices=devices)
-  if devices is None and _on_host(x):
-    mean, variances, components = _decompose_on_host(x)
-  else:
-    with threadpoolctl.threadpool_limits(1, user_api='blas'):
-      decomposed = parallel.fetch(_decompose(x, num_examples))
-    mean, variances, components = decomposed
+  # LAPACK's threads wait for one another in a spin, thousands of times in one
+  # decomposition: on two busy cores two took fifty times as long as one. Only
+  # libraries that are loaded can be limited, hence the import above.
+  with threadpoolctl.threadpool_limits(1, user_api='blas'):
+    decomposed = parallel.fetch(_decompose(x, num_examples))
+  mean, variances, components = decomposed
   # How many are kept depends on the data, so the host decides.
   variances = np.asarray(variances, np.float64)
   total = variances.sum()
@@ -157,16 +125,6 @@ def _project(x: jax.Array, mean: jax.Array, components: jax.Array):
   return jnp.clip(z * magnitude, -limit, limit)
 
 
-def _project_on_host(x, mean, components) -> np.ndarray:
-  """As `_project`."""
-  largest = max(float(np.abs(x).max()), float(np.abs(mean).max())) or 1.0
-  magnitude = math.ldexp(1, math.frexp(largest)[1] - 1)
-  z = (x / magnitude - mean / magnitude) @ components
-  limit = np.finfo(z.dtype).max
-  with np.errstate(over='ignore'):
-    return np.clip(z * magnitude, -limit, limit)
-
-
 def transform(projection: Projection, x: jax.Array) -> jax.Array:
   """Coordinates of examples along the principal components.
 
@@ -185,14 +143,9 @@ def transform(projection: Projection, x: jax.Array) -> jax.Array:
     raise ValueError(
       f'This projection takes [N, {d}] features, got {np.shape(x)}.'
     )
-  mean, components = projection.mean, projection.components
-  if _on_host(x, mean, components):
-    z = _project_on_host(
-      blocks.as_float(x), np.asarray(mean), np.asarray(components)
-    )
-    return jnp.asarray(z)
+  components = projection.components
   if not blocks.is_traced(components):
     components = np.asarray(components)
   components = blocks.pad(components, (d, blocks.bucket(k)))
-  z = _project(blocks.as_float(x), mean, components)
+  z = _project(blocks.as_float(x), projection.mean, components)
   return blocks.crop(z, (z.shape[0], k))

@@ -35,16 +35,6 @@ def test_transforms_as_scikit_learn(shape):
   )
 
 
-@pytest.mark.parametrize('shape', [(300, 40), (50, 200)])
-def test_a_device_finds_what_the_host_finds(shape):
-  x = _features(*shape)
-  on_device = pca.fit(x, devices=jax.devices()[:1])
-  np.testing.assert_allclose(
-    on_device.components, pca.fit(x).components, atol=1e-4
-  )
-  np.testing.assert_allclose(on_device.mean, pca.fit(x).mean, atol=1e-5)
-
-
 @pytest.mark.parametrize('scale', [1e-30, 1e-3, 1e3, 1e30])
 def test_components_do_not_depend_on_scale(scale):
   x = _features(100, 30)
