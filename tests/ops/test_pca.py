@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import jax
 import numpy as np
 import pytest
 from sklearn import decomposition
