@@ -4,7 +4,7 @@ r"""NLEEP, the paper's best measure, on what is bundled.
   python -m neucrab_jax.rank --config=configs/nleep.py
 
 ranks the nine checkpoints of `mini_1` for the 1,000 training examples of
-`digits`: no download, half a minute on 2 CPU cores. For other data and other
+`digits`: no download, some ten seconds on 2 CPU cores. For other data and other
 settings:
 
   python -m neucrab_jax.rank --config=configs/nleep.py \
