@@ -53,11 +53,23 @@ def _forward(
 def _load_batch(
   decoders: list[_Decode], *, size: int, method: str
 ) -> np.ndarray:
-  """Decodes and resizes a batch on the host: [b, size, size, 3] f32."""
-  images = np.empty((len(decoders), size, size, 3), np.float32)
-  for index, decode in enumerate(decoders):
-    images[index] = tasks.resize(decode(), size=size, method=method)
-  return images
+  """Decodes and resizes a batch on the host.
+
+  Returns:
+    [b, size, size, 3] f32; or uint8, a quarter of the bytes for the device, if
+    no image had to be resized.
+  """
+  return np.stack(
+    [tasks.resize(decode(), size=size, method=method) for decode in decoders]
+  )
+
+
+def _num_threads() -> int:
+  cores = os.cpu_count() or 1
+  if jax.default_backend() == 'cpu':
+    # The network runs on the same cores, and waits for its slowest one.
+    return min(max(cores // 2, 1), _MAX_THREADS)
+  return min(cores, _MAX_THREADS)
 
 
 def _prefetch(
@@ -65,7 +77,7 @@ def _prefetch(
   batches: Iterable[list[_Decode]],
 ) -> Iterator[np.ndarray]:
   """Loads batches in threads, a few ahead of their use, in order."""
-  threads = min(os.cpu_count() or 1, _MAX_THREADS)
+  threads = _num_threads()
   pool = futures.ThreadPoolExecutor(threads, 'decode')
   batches = iter(batches)
   try:
@@ -74,10 +86,10 @@ def _prefetch(
       for batch in itertools.islice(batches, _BATCHES_AHEAD * threads)
     )
     while ahead:
-      loaded = ahead.popleft().result()
+      yield ahead.popleft().result()
+      # Only now, so as not to compete with the start of the batch just given.
       for batch in itertools.islice(batches, 1):
         ahead.append(pool.submit(load, batch))
-      yield loaded
   finally:
     pool.shutdown(wait=False, cancel_futures=True)
 

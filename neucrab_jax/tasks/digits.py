@@ -28,7 +28,7 @@ _SPLITS = ('train', 'validation', 'trainval', 'test')
 def _upsample(image: np.ndarray) -> np.ndarray:
   """[8, 8] with values 0 to 16, to [32, 32, 1] uint8.
 
-  Every step is exact in float32, so any version of Pillow gives these bytes.
+  Every step is exact in float32, so any bilinear resizing gives these bytes.
   """
   grey = np.rint(image * (255 / 16)).astype(np.uint8)
   rgb = np.repeat(grey[:, :, np.newaxis], 3, 2)

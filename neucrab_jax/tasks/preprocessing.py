@@ -11,59 +11,17 @@ Axes: H height, W width.
 
 import functools
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from neucrab_jax import spelling
 
 
-def _two_taps(old_size: int, new_size: int):
-  """The two pixels per new pixel of one axis, and the second's weight.
-
-  In float32 throughout, as TensorFlow does: at 500 pixels the rounding of a
-  position is worth 0.01 of 255.
-  """
-  scale = np.float32(old_size) / np.float32(new_size)
-  half = np.float32(0.5)
-  position = (np.arange(new_size, dtype=np.float32) + half) * scale - half
-  floor = np.floor(position)
-  low = np.maximum(floor, 0).astype(np.intp)
-  high = np.minimum(np.ceil(position), old_size - 1).astype(np.intp)
-  return low, high, position - floor
-
-
-@functools.lru_cache(maxsize=32)
-def _corners(height: int, width: int, size: int):
-  """Where each new pixel's four old ones are, and the weights between them.
-
-  Kept, because the images of a task are often of few sizes.
-
-  Returns:
-    [2, 2, size, size] flat positions of top and bottom, left and right; the
-    weights of the right ones, [3 · size], and of the lower ones, [size, 1].
-  """
-  top, bottom, down = _two_taps(height, size)
-  left, right, across = _two_taps(width, size)
-  rows, columns = np.stack([top, bottom]), np.stack([left, right])
-  positions = rows[:, None, :, None] * width + columns[:, None, :]
-  return positions, np.repeat(across, 3), down[:, None]
-
-
-def _interpolate(first, second, weight):
-  """first + (second - first) · weight, in the place of `second`."""
-  second -= first
-  second *= weight
-  second += first
-  return second
-
-
 def _bilinear(image: np.ndarray, size: int) -> np.ndarray:
   """tf.image.resize(method='bilinear', antialias=False)."""
-  positions, across, down = _corners(*image.shape[:2], size)
-  corners = image.reshape(-1, 3).take(positions, axis=0)
-  corners = corners.reshape(2, 2, size, 3 * size).astype(np.float32)
-  upper, lower = _interpolate(corners[:, 0], corners[:, 1], across)
-  return _interpolate(upper, lower, down).reshape(size, size, 3)
+  values = image.astype(np.float32)
+  return cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def _resample(

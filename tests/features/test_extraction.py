@@ -252,7 +252,7 @@ def test_a_feature_that_is_no_number_names_checkpoint_and_example(
   monkeypatch, value
 ):
   def forward(variables, images):
-    outputs = np.array(images[..., :2, 0, 0])
+    outputs = images[..., :2, 0, 0].astype(np.float32)
     outputs[images[..., 0, 0, 0] == 7] = value
     return outputs, None
 
