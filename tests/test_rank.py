@@ -129,6 +129,8 @@ def test_ctrl_c_gives_status_130_and_a_ranking(environment, tmp_path):
     cwd=ROOT,
     stdout=subprocess.DEVNULL,
     stderr=subprocess.DEVNULL,
+    # A shell's background jobs ignore it, and so would what they start.
+    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
   )
   deadline = time.monotonic() + 120
   while not list(workdir.glob('scores/*.json')):
