@@ -64,7 +64,7 @@ def crop(x, shape: tuple[int, ...]):
   if x.shape == tuple(shape):
     return x
   index = tuple(slice(size) for size in shape)
-  return x[index] if is_traced(x) else jnp.asarray(np.asarray(x)[index])
+  return x[index] if is_traced(x) else jax.device_put(np.asarray(x)[index])
 
 
 def block_shape(

@@ -55,20 +55,18 @@ def _finite(x, covariance):
     'num_components',
     'max_iterations',
     'covariance',
-    'key_kind',
   ),
 )
 def _fit(
-    keys, x, weights, affine, initial_means, num_dims, tolerance, *,
-    num_components, max_iterations, covariance, key_kind,
+    noise, x, weights, affine, initial_means, num_dims, tolerance, *,
+    num_components, max_iterations, covariance,
 ):  # fmt: skip
-  keys = jax.random.wrap_key_data(keys, impl=key_kind)
   mask = jnp.arange(x.shape[-1]) < num_dims
   data = em.make_data(x, weights, mask, covariance)
 
-  def fit_one(key):
+  def fit_one(noise):
     if initial_means is None:
-      centroids = kmeans.seed(key, x, weights, num_clusters=num_components)
+      centroids = kmeans.seed(noise, x, weights, num_clusters=num_components)
       centroids, _ = kmeans.lloyd(
         x,
         weights,
@@ -84,13 +82,13 @@ def _fit(
       data, parameters, max_iterations=max_iterations, tolerance=tolerance
     )
 
-  if keys.ndim == 0:
-    fitted = fit_one(keys)
+  if noise.ndim == 1:
+    fitted = fit_one(noise)
   elif jax.default_backend() == 'cpu':
     # One seed keeps all cores busy, and none waits for the slowest to converge.
-    fitted = jax.lax.map(fit_one, keys)
+    fitted = jax.lax.map(fit_one, noise)
   else:
-    fitted = jax.vmap(fit_one)(keys)
+    fitted = jax.vmap(fit_one)(noise)
   parameters, num_iterations, converged, history = fitted
   variances = parameters.variances
   if covariance == 'spherical':
@@ -178,8 +176,14 @@ def fit_many(
   x, weights, affine = blocks.place_standardised(
     z, example_weights, num_components, devices
   )
+  if initial_means is None:
+    noise = kmeans.draw_noise(
+      keys, num_examples=weights.size, num_clusters=num_components
+    )
+  else:
+    noise = np.zeros((*blocks.raw(keys).shape[:-1], 0))
   mixture = _fit(
-    blocks.raw(keys),
+    noise,
     x,
     weights,
     affine,
@@ -189,7 +193,6 @@ def fit_many(
     num_components=num_components,
     max_iterations=max_iterations,
     covariance=covariance,
-    key_kind=blocks.key_kind(keys),
   )
   if devices is not None:
     mixture = parallel.fetch(mixture)

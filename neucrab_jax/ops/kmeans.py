@@ -67,30 +67,27 @@ def _nearest_of_all(x: jax.Array, centroids: jax.Array):
   return jax.lax.map(lambda block: nearest(block, centroids), x)
 
 
-def _candidates(key, x, weights, num_candidates, num_rounds):
+def _candidates(noise, x, weights, num_candidates):
   """Draws candidates, with the weight of the examples nearest to each.
 
   Args:
-    key: of the draws.
+    noise: [T B, R], in (0, 1), of R rounds; they divide M evenly.
     x: [T, B, D]
     weights: [T, B]
     num_candidates: M.
-    num_rounds: passes over the data; they divide M evenly.
 
   Returns:
     [M, D] candidates and [M] weights.
   """
   shape, d = weights.shape, x.shape[-1]
+  num_rounds = noise.shape[1]
   drawn = num_candidates // num_rounds
+  # Gumbel noise draws without replacement, in proportion to exp(odds).
+  noise = -jnp.log(-jnp.log(noise))
 
   def top(odds, round_index):
-    # Gumbel noise draws without replacement, in proportion to exp(odds). Which
-    # noise an example gets depends on its index alone, not on the padding.
-    noise = jax.random.gumbel(
-      jax.random.fold_in(key, round_index), (weights.size,), x.dtype
-    )
-    rows = jax.lax.top_k(odds.reshape(-1) + noise, drawn)[1]
-    return jnp.divmod(rows, shape[1])
+    odds = odds.reshape(-1) + noise[:, round_index]
+    return jnp.divmod(jax.lax.top_k(odds, drawn)[1], shape[1])
 
   def draw(state, round_index):
     distances, assignments = state
@@ -115,12 +112,15 @@ def _candidates(key, x, weights, num_candidates, num_rounds):
   return candidates, mass
 
 
-def _greedy(key, candidates, mass, num_clusters):
-  """Greedy k-means++ on few points: [M, D], [M] to [K, D]."""
-  num_trials = 2 + int(np.log(num_clusters))  # as scikit-learn
+def _greedy(noise, candidates, mass):
+  """Greedy k-means++ on few points: [K, trials], [M, D], [M] to [K, D]."""
+  num_clusters = noise.shape[0]
   norms = jnp.sum(candidates**2, axis=1)
-  noise_key, first_key = jax.random.split(key)
-  first = jax.random.categorical(first_key, jnp.log(mass))
+
+  def pick_rows(odds, noise):
+    total = jnp.cumsum(odds)
+    rows = jnp.searchsorted(total, noise * total[-1], side='right')
+    return jnp.minimum(rows, mass.shape[0] - 1)
 
   def distances_to(rows):
     product = jnp.matmul(
@@ -132,27 +132,59 @@ def _greedy(key, candidates, mass, num_clusters):
 
   def pick(i, state):
     distances, chosen = state
-    potential = jnp.cumsum(mass * distances)
-    draws = jax.random.uniform(
-      jax.random.fold_in(noise_key, i), (num_trials,), candidates.dtype
-    )
-    rows = jnp.searchsorted(potential, draws * potential[-1], side='right')
-    rows = jnp.minimum(rows, mass.shape[0] - 1)
+    # The first has nothing to be far from, and its trials are all as good.
+    odds = mass * jnp.where(i > 0, distances, 1)
+    rows = pick_rows(odds, noise[i])
     trials = jnp.minimum(distances, distances_to(rows))
-    best = jnp.argmin(jnp.sum(mass * trials, axis=1))
+    scores = jnp.sum(mass * trials, axis=1)
+    best = jnp.where(i > 0, jnp.argmin(scores), 0)
     return trials[best], chosen.at[i].set(rows[best])
 
-  chosen = jnp.zeros(num_clusters, jnp.int32).at[0].set(first)
-  state = (distances_to(first[None])[0], chosen)
-  _, chosen = jax.lax.fori_loop(1, num_clusters, pick, state)
+  distances = jnp.full_like(mass, jnp.inf)
+  chosen = jnp.zeros(num_clusters, jnp.int32)
+  _, chosen = jax.lax.fori_loop(0, num_clusters, pick, (distances, chosen))
   return candidates[chosen]
 
 
-def seed(key, x, weights, *, num_clusters: int) -> jax.Array:
+def _num_trials(num_clusters: int) -> int:
+  return 2 + int(np.log(num_clusters))  # as scikit-learn
+
+
+@functools.partial(jax.jit, static_argnames=('count', 'key_kind'))
+def _uniform(keys, *, count, key_kind):
+  dtype = jnp.result_type(float)
+
+  def draw(key):
+    return jax.random.uniform(
+      key, (count,), dtype, minval=jnp.finfo(dtype).tiny
+    )
+
+  keys = jax.random.wrap_key_data(keys, impl=key_kind)
+  return jax.vmap(draw)(keys) if keys.ndim else draw(keys)
+
+
+def draw_noise(
+  keys: jax.Array, *, num_examples: int, num_clusters: int
+) -> np.ndarray:
+  """All that is random in `seed`: [...] keys to [..., count] in (0, 1).
+
+  A program of its own, for its compilation is a good part of the seeding's, and
+  one serves every width of the features.
+  """
+  count = num_clusters * _num_trials(num_clusters)
+  count += num_examples * SEEDING_ROUNDS
+  noise = _uniform(
+    blocks.raw(keys), count=count, key_kind=blocks.key_kind(keys)
+  )
+  # On the host, from where it goes to whatever devices the examples are on.
+  return noise if blocks.is_traced(noise) else np.asarray(noise)
+
+
+def seed(noise, x, weights, *, num_clusters: int) -> jax.Array:
   """Spreads K centroids over the data.
 
   Args:
-    key: of the draws.
+    noise: [count], from `draw_noise` for T B examples.
     x: [T, B, D], centred.
     weights: [T, B], zero where there is no example.
     num_clusters: K, at most T B.
@@ -160,15 +192,15 @@ def seed(key, x, weights, *, num_clusters: int) -> jax.Array:
   Returns:
     [K, D]
   """
-  candidate_key, greedy_key = jax.random.split(key)
+  # Which noise an example gets depends on its index alone, not on the padding.
+  trials, draws = jnp.split(noise, [num_clusters * _num_trials(num_clusters)])
   drawn = -(-int(OVERSAMPLING * num_clusters) // 8) * 8 + 8
   if SEEDING_ROUNDS * drawn >= weights.size:
     candidates, mass = x.reshape(-1, x.shape[-1]), weights.reshape(-1)
   else:
-    candidates, mass = _candidates(
-      candidate_key, x, weights, SEEDING_ROUNDS * drawn, SEEDING_ROUNDS
-    )
-  return _greedy(greedy_key, candidates, mass, num_clusters)
+    draws = draws.reshape(-1, SEEDING_ROUNDS)
+    candidates, mass = _candidates(draws, x, weights, SEEDING_ROUNDS * drawn)
+  return _greedy(trials.reshape(num_clusters, -1), candidates, mass)
 
 
 def lloyd(x, weights, centroids, *, max_iterations, tolerance):
@@ -215,10 +247,9 @@ def lloyd(x, weights, centroids, *, max_iterations, tolerance):
   return centroids, num_iterations
 
 
-@functools.partial(jax.jit, static_argnames=('num_clusters', 'key_kind'))
-def _fit(key, x, weights, affine, max_iterations, *, num_clusters, key_kind):
-  key = jax.random.wrap_key_data(key, impl=key_kind)
-  centroids = seed(key, x, weights, num_clusters=num_clusters)
+@functools.partial(jax.jit, static_argnames='num_clusters')
+def _fit(noise, x, weights, affine, max_iterations, *, num_clusters):
+  centroids = seed(noise, x, weights, num_clusters=num_clusters)
   centroids, num_iterations = lloyd(
     x,
     weights,
@@ -268,14 +299,9 @@ def fit(
   x, weights, affine = blocks.place_standardised(
     x, example_weights, num_clusters, devices
   )
+  noise = draw_noise(key, num_examples=weights.size, num_clusters=num_clusters)
   found = _fit(
-    blocks.raw(key),
-    x,
-    weights,
-    affine,
-    max_iterations,
-    num_clusters=num_clusters,
-    key_kind=blocks.key_kind(key),
+    noise, x, weights, affine, max_iterations, num_clusters=num_clusters
   )
   if devices is not None:
     found = parallel.fetch(found)

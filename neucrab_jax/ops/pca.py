@@ -1,26 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 """Principal components that keep a share of the variance.
 
-The eigenvectors of the smaller of the two Gram matrices, D×D or N×N.
+The eigenvectors of the smaller of the two Gram matrices, D×D or N×N. On a CPU
+LAPACK finds them, and only those that are kept: XLA has no such thing, and to
+compile its own for the width of each checkpoint took longer than the work.
 
 Axes: N examples, D features, k kept components, R = min(N, D).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg  # noqa: F401 - the LAPACK that JAX calls on a CPU
+import scipy.linalg
 import threadpoolctl
 
 from neucrab_jax import parallel
 from neucrab_jax.ops import blocks
 
+# Examples to centre at once, in f64.
+_HOST_ROWS = 1024
+
+# What LAPACK asks for, per column of its work space.
+_LAPACK_BLOCK = 64
+
 # Cumulative energies closer than this are equal: f32 can't tell them apart, and
 # without it the number of components would hang on the last bit of a sum.
 ENERGY_ROUNDING = 1e-6
+
+
+def _one_lapack_thread():
+  """LAPACK's threads wait for one another in a spin, thousands of times.
+
+  On two busy cores, two of them took fifty times as long as one.
+  """
+  return threadpoolctl.threadpool_limits(1, user_api='blas')
 
 
 @flax.struct.dataclass
@@ -30,13 +46,13 @@ class Projection:
   explained_energy: jax.Array  # [k], fractions of the total variance
 
 
-def _unit_columns(v: jax.Array) -> jax.Array:
+def _unit_columns(v, module):
   """Length one, the largest entry positive; a zero column stays zero."""
-  norm = jnp.linalg.norm(v, axis=0)
-  rows = jnp.argmax(jnp.abs(v), axis=0)
-  largest = jnp.take_along_axis(v, rows[None], axis=0)[0]
-  sign = jnp.where(largest < 0, -1, 1)
-  return v * (sign / jnp.where(norm > 0, norm, 1))
+  norm = module.linalg.norm(v, axis=0)
+  rows = module.argmax(module.abs(v), axis=0)
+  largest = module.take_along_axis(v, rows[None], axis=0)[0]
+  sign = module.where(largest < 0, -1, 1).astype(v.dtype)
+  return v * (sign / module.where(norm > 0, norm, 1))
 
 
 @jax.jit
@@ -64,7 +80,97 @@ def _decompose(x: jax.Array, num_examples: int) -> tuple[jax.Array, ...]:
   if wide:
     vectors = jnp.matmul(centred.T, vectors, precision=blocks.PRECISION)
   vectors = jnp.where(values > 0, vectors, 0)
-  return (x[0] + shift) * magnitude, values, _unit_columns(vectors)
+  return (x[0] + shift) * magnitude, values, _unit_columns(vectors, jnp)
+
+
+def _tridiagonal_vectors(diagonal, off_diagonal, values) -> np.ndarray:
+  """Eigenvectors of the largest `values`, [k] of all R: [R, k] f64."""
+  size, kept = len(diagonal), len(values)
+  products = np.abs(diagonal[1:] * diagonal[:-1])
+  splits = off_diagonal**2 <= np.finfo(np.float64).eps ** 2 * products
+  if not splits.any():
+    # Inverse iteration, as the eigenvalues are known: a third of the time.
+    vectors, failed = scipy.linalg.lapack.dstein(
+      diagonal, off_diagonal, values, np.ones(size), np.full(size, size)
+    )
+    if not failed:
+      return vectors
+  return scipy.linalg.eigh_tridiagonal(
+    diagonal,
+    off_diagonal,
+    select='i',
+    select_range=(size - kept, size - 1),
+    check_finite=False,
+  )[1]
+
+
+def _leading_eigenvectors(
+  gram: np.ndarray, choose: Callable[[np.ndarray], int]
+) -> tuple[np.ndarray, np.ndarray]:
+  """The eigenvectors of the largest eigenvalues, as many as are wanted.
+
+  The reduction to a tridiagonal matrix, most of the time, is in the precision
+  of `gram`; the rest in f64, which is what keeps near eigenvectors apart.
+
+  Args:
+    gram: [R, R], symmetric; overwritten.
+    choose: from [R] descending eigenvalues to their number k.
+
+  Returns:
+    [R] eigenvalues and [R, k] eigenvectors, both in descending order.
+  """
+  size = len(gram)
+  if size == 1:
+    return gram[0], np.ones_like(gram)
+  reduce, rotate = scipy.linalg.get_lapack_funcs(('sytrd', 'ormqr'), (gram,))
+  # Symmetric: its transpose is itself, in the order that LAPACK wants.
+  reflectors, diagonal, off_diagonal, tau, _ = reduce(
+    gram.T, lower=1, lwork=_LAPACK_BLOCK * size, overwrite_a=1
+  )
+  diagonal = diagonal.astype(np.float64)
+  off_diagonal = off_diagonal.astype(np.float64)
+  ascending, _ = scipy.linalg.lapack.dsterf(diagonal, off_diagonal)
+  values = np.maximum(ascending[::-1], 0)
+  kept = choose(values)
+  vectors = _tridiagonal_vectors(
+    diagonal, off_diagonal, ascending[size - kept :]
+  )
+  vectors = np.asfortranarray(vectors[:, ::-1], gram.dtype)
+  vectors[1:], _, _ = rotate(
+    'L', 'N', reflectors[1:, :-1], tau, vectors[1:], _LAPACK_BLOCK * kept
+  )
+  return values, vectors
+
+
+def _on_host(*arrays) -> bool:
+  return jax.default_backend() == 'cpu' and not blocks.is_traced(*arrays)
+
+
+def _centre_on_host(x: np.ndarray, mean: np.ndarray) -> tuple:
+  """(x − mean) / scale, with the scale that makes its largest entry one."""
+  scale = max(np.max(x.max(0) - mean), np.max(mean - x.min(0))) or 1
+  centred = np.empty_like(x)
+  for start in range(0, len(x), _HOST_ROWS):
+    rows = slice(start, start + _HOST_ROWS)
+    centred[rows] = (x[rows] - mean) / scale  # in f64
+  return centred, scale
+
+
+def _decompose_on_host(
+  x: np.ndarray, choose: Callable[[np.ndarray], int]
+) -> tuple[np.ndarray, ...]:
+  """As `_decompose`, without padding, and only [D, k] components."""
+  n, d = x.shape
+  mean = np.mean(x, axis=0, dtype=np.float64)
+  centred, _ = _centre_on_host(x, mean)
+  wide = d > n
+  gram = centred @ centred.T if wide else centred.T @ centred
+  with _one_lapack_thread():
+    values, vectors = _leading_eigenvectors(gram, choose)
+  if wide:
+    vectors = centred.T @ vectors
+  vectors = np.where(values[: vectors.shape[1]] > 0, vectors, 0)
+  return mean.astype(x.dtype), values, _unit_columns(vectors, np)
 
 
 def fit(
@@ -93,26 +199,34 @@ def fit(
   if not 0 < energy <= 1:
     raise ValueError(f'energy is a share in (0, 1], got {energy}.')
   x, num_examples = blocks.as_float(x), len(x)
-  if devices is not None:
-    rows = parallel.round_up(num_examples, multiple=len(devices))
-    x = blocks.pad(x, (rows, x.shape[1]))
-    x = parallel.spread(x, axis=0, devices=devices)
-  # LAPACK's threads wait for one another in a spin, thousands of times in one
-  # decomposition: on two busy cores two took fifty times as long as one. Only
-  # libraries that are loaded can be limited, hence the import above.
-  with threadpoolctl.threadpool_limits(1, user_api='blas'):
-    decomposed = parallel.fetch(_decompose(x, num_examples))
-  mean, variances, components = decomposed
-  # How many are kept depends on the data, so the host decides.
-  variances = np.asarray(variances, np.float64)
-  total = variances.sum()
-  explained = variances / total if total > 0 else variances
-  enough = np.cumsum(explained) >= energy - ENERGY_ROUNDING
-  kept = int(np.argmax(enough)) + 1 if total > 0 else 1
-  return Projection(
-    mean=mean,
-    components=blocks.crop(components, (components.shape[0], kept)),
-    explained_energy=jnp.asarray(explained[:kept], mean.dtype),
+
+  def choose(variances):
+    # It depends on the data, so the host decides.
+    total = variances.sum(dtype=np.float64)
+    enough = variances.cumsum(dtype=np.float64) >= total * (
+      energy - ENERGY_ROUNDING
+    )
+    return int(np.argmax(enough)) + 1
+
+  if devices is None and _on_host(x):
+    mean, variances, components = _decompose_on_host(np.asarray(x), choose)
+  else:
+    if devices is not None:
+      rows = parallel.round_up(num_examples, multiple=len(devices))
+      x = blocks.pad(x, (rows, x.shape[1]))
+      x = parallel.spread(x, axis=0, devices=devices)
+    with _one_lapack_thread():
+      decomposed = parallel.fetch(_decompose(x, num_examples))
+    mean, variances, components = decomposed
+    variances = np.asarray(variances)
+    components = blocks.crop(components, (len(components), choose(variances)))
+  explained = variances[: components.shape[1]] / (variances.sum() or 1)
+  return jax.device_put(
+    Projection(
+      mean=mean,
+      components=components,
+      explained_energy=explained.astype(mean.dtype),
+    )
   )
 
 
@@ -123,6 +237,13 @@ def _project(x: jax.Array, mean: jax.Array, components: jax.Array):
   z = jnp.matmul(centred, components, precision=blocks.PRECISION)
   limit = jnp.finfo(z.dtype).max
   return jnp.clip(z * magnitude, -limit, limit)
+
+
+def _project_on_host(x: np.ndarray, mean: np.ndarray, components: np.ndarray):
+  centred, scale = _centre_on_host(x, mean.astype(np.float64))
+  limit = np.finfo(x.dtype).max
+  z = np.clip(scale * (centred @ components), -limit, limit)  # in f64
+  return z.astype(x.dtype)
 
 
 def transform(projection: Projection, x: jax.Array) -> jax.Array:
@@ -143,9 +264,17 @@ def transform(projection: Projection, x: jax.Array) -> jax.Array:
     raise ValueError(
       f'This projection takes [N, {d}] features, got {np.shape(x)}.'
     )
-  components = projection.components
+  x, mean, components = (
+    blocks.as_float(x),
+    projection.mean,
+    projection.components,
+  )
+  if _on_host(x, mean, components):
+    return jax.device_put(
+      _project_on_host(x, np.asarray(mean), np.asarray(components))
+    )
   if not blocks.is_traced(components):
     components = np.asarray(components)
   components = blocks.pad(components, (d, blocks.bucket(k)))
-  z = _project(blocks.as_float(x), projection.mean, components)
+  z = _project(x, mean, components)
   return blocks.crop(z, (z.shape[0], k))

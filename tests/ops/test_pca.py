@@ -11,6 +11,12 @@ def _features(n, d, seed=0):
   return (rng.normal(size=(n, d)) * np.exp(-np.arange(d) / 20)).astype('f4')
 
 
+def _signed(components):
+  """The largest entry of each column positive."""
+  rows = np.abs(components).argmax(0)
+  return components * np.sign(components[rows, np.arange(len(rows))])
+
+
 @pytest.mark.parametrize('energy', [0.3, 0.8, 0.95])
 @pytest.mark.parametrize('shape', [(300, 40), (50, 200), (64, 64)])
 def test_keeps_what_scikit_learn_keeps(shape, energy):
@@ -76,6 +82,43 @@ def test_largest_entry_of_each_component_is_positive():
   components = np.asarray(pca.fit(_features(100, 30)).components)
   rows = np.abs(components).argmax(0)
   assert (components[rows, np.arange(components.shape[1])] > 0).all()
+
+
+@pytest.mark.parametrize('shape', [(1, 5), (5, 1), (2, 2), (1, 1)])
+def test_takes_the_smallest_shapes(shape):
+  x = _features(*shape)
+  projection = pca.fit(x)
+  varies = np.ptp(x, axis=0).any()
+  np.testing.assert_allclose(
+    np.linalg.norm(projection.components, axis=0), float(varies), rtol=1e-6
+  )
+
+
+@pytest.mark.parametrize('shape', [(300, 80), (80, 300)])
+@pytest.mark.parametrize('rank', [1, 7])
+def test_features_of_low_rank_that_are_duplicated(shape, rank):
+  n, d = shape
+  rng = np.random.default_rng(rank)
+  few = rng.normal(size=(10, rank)) @ rng.normal(size=(rank, d))
+  x = few[np.arange(n) % 10].astype('f4')
+  projection = pca.fit(x, energy=0.999)
+  oracle = decomposition.PCA(0.999, svd_solver='full').fit(np.float64(x))
+  np.testing.assert_allclose(
+    projection.components, _signed(oracle.components_.T), atol=1e-4
+  )
+
+
+def test_features_that_are_blocks_of_their_own():
+  # The tridiagonal form falls apart, and equal eigenvalues are in its parts.
+  x = np.kron(np.eye(6), np.array([[1, -1, 0], [0, 1, 2]])).astype('f4')
+  projection = pca.fit(x, energy=0.99)
+  oracle = decomposition.PCA(0.99, svd_solver='full').fit(np.float64(x))
+  components = np.asarray(projection.components)
+  np.testing.assert_allclose(
+    components @ components.T,
+    oracle.components_.T @ oracle.components_,
+    atol=1e-5,
+  )
 
 
 def test_works_in_double_precision(x64):
