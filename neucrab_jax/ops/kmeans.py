@@ -4,7 +4,8 @@
 Seeding draws a few handfuls of candidates, each in proportion to its squared
 distance from those before (k-means||), and picks the K centroids among these
 few by greedy k-means++, each candidate weighing as much as the examples nearest
-to it. The data is read a handful of times, and not K times.
+to it. The data is read a handful of times, and not K times, unless there is so
+little of it that all examples are candidates.
 
 Axes: N examples, D features, K clusters, M candidates, T blocks, B examples of
 a block.
@@ -28,6 +29,11 @@ from neucrab_jax.ops import blocks
 # reference finds that 5 rounds of K/2 to 2K are as good as k-means++ itself.
 SEEDING_ROUNDS = 5
 OVERSAMPLING = 0.5
+
+# With fewer examples than this for each cluster, all are candidates. Clusters of
+# one or two examples then decide a mixture's likelihood, and draws miss them:
+# of 5,000 examples in 283 dimensions, 500 components lost 4.6 nats by it.
+FEW_EXAMPLES = 16
 
 # Centroids that move less than this share of the data's variance, which is one
 # where they are fitted, have arrived; scikit-learn's default.
@@ -195,7 +201,8 @@ def seed(noise, x, weights, *, num_clusters: int) -> jax.Array:
   # Which noise an example gets depends on its index alone, not on the padding.
   trials, draws = jnp.split(noise, [num_clusters * _num_trials(num_clusters)])
   drawn = -(-int(OVERSAMPLING * num_clusters) // 8) * 8 + 8
-  if SEEDING_ROUNDS * drawn >= weights.size:
+  few = weights.size < FEW_EXAMPLES * num_clusters
+  if few or SEEDING_ROUNDS * drawn >= weights.size:
     candidates, mass = x.reshape(-1, x.shape[-1]), weights.reshape(-1)
   else:
     draws = draws.reshape(-1, SEEDING_ROUNDS)

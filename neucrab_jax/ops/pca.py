@@ -31,7 +31,7 @@ _LAPACK_BLOCK = 64
 ENERGY_ROUNDING = 1e-6
 
 
-def _one_lapack_thread():
+def one_lapack_thread():
   """LAPACK's threads wait for one another in a spin, thousands of times.
 
   On two busy cores, two of them took fifty times as long as one.
@@ -165,7 +165,7 @@ def _decompose_on_host(
   centred, _ = _centre_on_host(x, mean)
   wide = d > n
   gram = centred @ centred.T if wide else centred.T @ centred
-  with _one_lapack_thread():
+  with one_lapack_thread():
     values, vectors = _leading_eigenvectors(gram, choose)
   if wide:
     vectors = centred.T @ vectors
@@ -215,7 +215,7 @@ def fit(
       rows = parallel.round_up(num_examples, multiple=len(devices))
       x = blocks.pad(x, (rows, x.shape[1]))
       x = parallel.spread(x, axis=0, devices=devices)
-    with _one_lapack_thread():
+    with one_lapack_thread():
       decomposed = parallel.fetch(_decompose(x, num_examples))
     mean, variances, components = decomposed
     variances = np.asarray(variances)
