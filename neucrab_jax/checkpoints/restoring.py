@@ -58,9 +58,9 @@ def _match(
   stored: Mapping[str, np.ndarray], module: nn.Module, *, path: str
 ) -> Any:
   """Puts the stored variables where the module asks for them."""
-  # The variables of a convolutional network don't depend on the image size.
+  # The variables don't depend on the image size, if it is large enough.
   expected = jax.eval_shape(
-    module.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3))
+    module.init, jax.random.key(0), jnp.zeros((1, 224, 224, 3))
   )
   # A scope of the checkpoint, such as block1/unit_1, is one key in Flax.
   scopes = {

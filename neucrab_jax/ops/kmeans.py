@@ -30,8 +30,8 @@ from neucrab_jax.ops import blocks
 SEEDING_ROUNDS = 5
 OVERSAMPLING = 0.5
 
-# With fewer examples than this for each cluster, all are candidates. Clusters of
-# one or two examples then decide a mixture's likelihood, and draws miss them:
+# With fewer examples than this for each cluster, all are candidates. Clusters
+# of one or two examples then decide a mixture's likelihood, and draws miss them:
 # of 5,000 examples in 283 dimensions, 500 components lost 4.6 nats by it.
 FEW_EXAMPLES = 16
 

@@ -11,12 +11,16 @@ import pytest
 from neucrab_jax import models
 
 # Big enough for every architecture; the variables don't depend on it.
-SIZE = 64
+SIZE = 224
+
+
+# What the families are made of, and tested with them.
+_SHARED = {'__init__', 'outputs', 'slim', 'depthwise'}
 
 
 def test_every_family_has_its_own_tests():
   package = pathlib.Path(models.__file__).parent
-  families = {f.stem for f in package.glob('*.py')} - {'__init__', 'outputs'}
+  families = {f.stem for f in package.glob('*.py')} - _SHARED
   tests = {f.stem for f in pathlib.Path(__file__).parent.glob('test_*.py')}
   assert {f'test_{family}' for family in families} <= tests
 
