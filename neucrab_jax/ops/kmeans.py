@@ -31,8 +31,8 @@ SEEDING_ROUNDS = 5
 OVERSAMPLING = 0.5
 
 # With fewer examples than this for each cluster, all are candidates. Clusters
-# of one or two examples then decide a mixture's likelihood, and draws miss them:
-# of 5,000 examples in 283 dimensions, 500 components lost 4.6 nats by it.
+# of one or two examples then decide a mixture's likelihood, and draws miss
+# them: of 5,000 examples in 283 dimensions, 500 components lost 4.6 nats by it.
 FEW_EXAMPLES = 16
 
 # Centroids that move less than this share of the data's variance, which is one
