@@ -30,11 +30,6 @@ import numpy as np
 
 from experiments.benchmarks import contestants
 
-# Calls of scikit-learn take seconds to minutes, and nothing is compiled in the
-# first: once more for the shorter works is enough, none for the longer.
-_SLOW_REPEATS = 1
-_COLD = ('nleep_5000x2048_500', 'kmeans_20000x200_1000')
-
 # Judged from cold, so that no contestant is asked again.
 _COLD_FOR_ALL = ('nleep_16_checkpoints',)
 
@@ -187,21 +182,14 @@ def _measure(work: str, contestant: str, repeats: int) -> dict:
     return json.loads(out.read_text())
 
 
-def _repeats(work: str, contestant: str, repeats: int) -> int:
-  if work in _COLD_FOR_ALL:
-    return 0
-  if contestant.startswith('scikit-learn'):
-    return 0 if work in _COLD else _SLOW_REPEATS
-  return repeats
-
-
 def measure_all(only: list[str], repeats: int) -> Iterator[dict]:
   """One record for each work and contestant, as it is made."""
   for work, names in contestants.WORKS.items():
     if only and not any(work.startswith(prefix) for prefix in only):
       continue
     for contestant in names:
-      found = _measure(work, contestant, _repeats(work, contestant, repeats))
+      warm = 0 if work in _COLD_FOR_ALL else repeats
+      found = _measure(work, contestant, warm)
       yield {'work': work, 'contestant': contestant, **found}
 
 
