@@ -4,7 +4,7 @@
 import dataclasses
 import os
 
-from neucrab_jax import spelling
+from neucrab_jax import models, spelling
 from neucrab_jax.checkpoints import groups as _groups
 from neucrab_jax.checkpoints import restoring as _restoring
 from neucrab_jax.checkpoints.restoring import Backbone as Backbone
@@ -70,7 +70,7 @@ def restore(
   """Restores a checkpoint: `restore(name)(images).features`.
 
   Args:
-    checkpoint: a name or a spec.
+    checkpoint: a name or a spec; with a path, also the name of an architecture.
     path: of the weights, if they are elsewhere than the spec says.
 
   Raises:
@@ -78,7 +78,10 @@ def restore(
     ValueError: if the name is unknown, or the weights don't fit.
   """
   if isinstance(checkpoint, str):
-    checkpoint = get(checkpoint)
+    if path is not None and checkpoint in set(models.names()) - set(names()):
+      checkpoint = Checkpoint(checkpoint, architecture=checkpoint, path='')
+    else:
+      checkpoint = get(checkpoint)
   if path is not None:
     checkpoint = dataclasses.replace(checkpoint, path=os.fspath(path))
   return _restoring.restore(checkpoint)

@@ -10,13 +10,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from flax import traverse_util
 
 from neucrab_jax import models, records
-from neucrab_jax.checkpoints import spec
+from neucrab_jax.checkpoints import naming, spec, tf1
 
-# Where a network's own head keeps its bias, [Z].
-_HEAD_BIAS = 'params/logits/bias'
+# Shapes of variables don't depend on the image size, if it is large enough.
+_SIZE = 224
+
+# The weights are another architecture's if it shares this much more with them.
+_CLEARLY = 0.1
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -35,12 +39,15 @@ class Backbone:
     module: the Flax module.
     variables: its parameters and statistics, f32.
     fingerprint: SHA-256 of the weights.
+    skipped: names of what else the checkpoint holds: slots of the optimiser,
+      auxiliary heads and the like.
   """
 
   checkpoint: spec.Checkpoint
   module: nn.Module
   variables: Mapping[str, Any] = dataclasses.field(repr=False)
   fingerprint: str
+  skipped: tuple[str, ...] = ()
 
   def __call__(self, images: jax.Array) -> models.Outputs:
     """Features and logits of a batch.
@@ -54,37 +61,88 @@ class Backbone:
     return _apply(self.module, self.variables, images)
 
 
-def _match(
-  stored: Mapping[str, np.ndarray], module: nn.Module, *, path: str
-) -> Any:
-  """Puts the stored variables where the module asks for them."""
-  # The variables don't depend on the image size, if it is large enough.
-  expected = jax.eval_shape(
-    module.init, jax.random.key(0), jnp.zeros((1, 224, 224, 3))
+@functools.cache
+def _expected(
+  architecture: str, num_classes: int | None
+) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
+  """Each variable of a network: its scope in Flax, and its shape."""
+  variables = jax.eval_shape(
+    models.build(architecture, num_classes=num_classes).init,
+    jax.random.key(0),
+    jnp.zeros((1, _SIZE, _SIZE, 3)),
   )
   # A scope of the checkpoint, such as block1/unit_1, is one key in Flax.
-  scopes = {
+  return {
     '/'.join(scope): (scope, variable.shape)
-    for scope, variable in traverse_util.flatten_dict(expected).items()
+    for scope, variable in traverse_util.flatten_dict(variables).items()
   }
-  network = type(module).__name__
+
+
+def _find_head(
+  architecture: str, stored: Mapping[str, np.ndarray]
+) -> int | None:
+  """How many classes the stored head has; None if there is no head."""
+  head = set(_expected(architecture, 1)) - set(_expected(architecture, None))
+  if not head or not head <= set(stored):
+    return None
+  return stored[min(head)].shape[-1]
+
+
+def _share(architecture: str, stored: Mapping[str, np.ndarray]) -> float:
+  """How much of a network is among the variables, with the same shapes."""
+  expected = _expected(architecture, None)
+  fitting = sum(
+    name in stored and stored[name].shape == shape
+    for name, (_, shape) in expected.items()
+  )
+  return fitting / len(expected)
+
+
+def _likeliest(architecture: str, stored: Mapping[str, np.ndarray]) -> str:
+  """A remark on which architecture the weights are of, if not of this one."""
+  shares = {name: _share(name, stored) for name in models.names()}
+  # Between equals, the one with more of the stored variables.
+  best = max(shares, key=lambda n: (shares[n], len(_expected(n, None))))
+  if shares[best] < shares[architecture] + _CLEARLY:
+    return ''
+  return (
+    f' These weights are {best}.'
+    if shares[best] == 1
+    else (f' These weights are likest {best}.')
+  )
+
+
+def _choose(architectures: str, stored: Mapping[str, np.ndarray]) -> str:
+  """Of alternatives, the one whose variables the weights are."""
+  return max(architectures.split('|'), key=lambda name: _share(name, stored))
+
+
+def _match(
+  stored: Mapping[str, np.ndarray], architecture: str, *, path: str
+) -> Any:
+  """Puts the stored variables where the module asks for them."""
+  scopes = _expected(architecture, _find_head(architecture, stored))
   missing = sorted(set(scopes) - set(stored))
   if missing:
+    held = ', '.join(sorted(stored)[:3])
     raise ValueError(
       f'{path!r} lacks {len(missing)} of the {len(scopes)} variables of '
-      f'{network}, the first of them {missing[0]!r}.'
+      f'{architecture}, the first of them {missing[0]!r} of shape '
+      f'{scopes[missing[0]][1]}.{_likeliest(architecture, stored)} It holds '
+      f'{len(stored)} variables of a network: {held or "none"}'
+      + (', …' if len(stored) > 3 else '.')
     )
   unknown = sorted(set(stored) - set(scopes))
   if unknown:
     raise ValueError(
-      f'{path!r} holds {len(unknown)} variables that {network} has not, the '
-      f'first of them {unknown[0]!r}.'
+      f'{path!r} holds {len(unknown)} variables that {architecture} has not, '
+      f'the first of them {unknown[0]!r}.{_likeliest(architecture, stored)}'
     )
   for name, (_, shape) in scopes.items():
     if stored[name].shape != shape:
       raise ValueError(
         f'{path!r} has {name!r} of shape {stored[name].shape}, but '
-        f'{network} wants {shape}.'
+        f'{architecture} wants {shape}.{_likeliest(architecture, stored)}'
       )
     if stored[name].dtype.kind != 'f':
       raise ValueError(
@@ -95,7 +153,7 @@ def _match(
       raise ValueError(f'{path!r} has NaN or Inf in {name!r}.')
   return traverse_util.unflatten_dict(
     {
-      scope: stored[name].astype(np.float32)
+      scope: stored[name].astype(np.float32, copy=False)
       for name, (scope, _) in scopes.items()
     }
   )
@@ -106,23 +164,34 @@ def restore(checkpoint: spec.Checkpoint) -> Backbone:
 
   Args:
     checkpoint: whose `path` is an `.npz` of variables by path, such as
-      `params/conv1/kernel`; f16 is widened to f32.
+      `params/conv1/kernel`, of which f16 is widened to f32; or what `tf1.read`
+      takes. Of several architectures, the variables decide.
 
   Raises:
     FileNotFoundError: if there are no such weights.
     ValueError: if the file is damaged, or a variable is missing, unknown, of
       another shape than the architecture's, or no finite float.
   """
-  stored = records.read_npz(checkpoint.path)
-  head = stored.get(_HEAD_BIAS)
-  module = models.build(
-    checkpoint.architecture, num_classes=None if head is None else head.size
-  )
+  path = checkpoint.path
+  if path.endswith('.npz'):
+    stored, skipped = records.read_npz(path), ()
+  else:
+    stored, skipped = tf1.read(path, naming.to_flax)
+  architecture = _choose(checkpoint.architecture, stored)
+  variables = _match(stored, architecture, path=path)
+  logging.info(
+    'Restored %d variables of %s from %s as %s; skipped %d%s.',
+    len(stored), checkpoint.name, path, architecture, len(skipped),
+    f': {", ".join(skipped[:5])}, …' if skipped else '',
+  )  # fmt: skip
   return Backbone(
-    checkpoint=checkpoint,
-    module=module,
-    variables=_match(stored, module, path=checkpoint.path),
+    checkpoint=dataclasses.replace(checkpoint, architecture=architecture),
+    module=models.build(
+      architecture, num_classes=_find_head(architecture, stored)
+    ),
+    variables=variables,
     fingerprint=records.digest(
       *(part for item in sorted(stored.items()) for part in item)
     ),
+    skipped=skipped,
   )

@@ -14,8 +14,9 @@ class Checkpoint:
 
   Attributes:
     name: unique among all checkpoints.
-    architecture: a name of `models.names()`.
-    path: of the weights file.
+    architecture: a name of `models.names()`; or several, with '|' between them,
+      of which the variables of the checkpoint decide.
+    path: of the weights, relative to a folder of checkpoints if there is one.
     group: of the benchmark, such as 'mini_1'.
     image_size: pixels, height and width.
     value_range: what 0 and 255 become.
@@ -25,7 +26,7 @@ class Checkpoint:
   name: str
   architecture: str
   path: str
-  group: str
+  group: str = ''
   image_size: int = 224
   value_range: tuple[float, float] = (-1.0, 1.0)
   resize_method: str = 'bilinear'

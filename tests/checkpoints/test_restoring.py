@@ -136,14 +136,14 @@ def spoil_missing(weights):
 
 def spoil_name(weights):
   weights['params/conv9/kernel'] = weights['params/conv1/kernel']
-  return "1 variables that ResNetV2 has not.*'params/conv9/kernel'"
+  return "1 variables that resnet_v2_mini has not.*'params/conv9/kernel'"
 
 
 def spoil_shape(weights):
   whole = weights[KERNEL].shape
   weights[KERNEL] = weights[KERNEL][:, :2]
   part = weights[KERNEL].shape
-  return re.escape(f'shape {part}, but ResNetV2 wants {whole}')
+  return re.escape(f'shape {part}, but resnet_v2_mini wants {whole}')
 
 
 def spoil_value(weights, value=np.nan):
