@@ -11,6 +11,9 @@ from neucrab_jax.models.outputs import Outputs as Outputs
 
 # Module, class and its arguments; a module is imported when it is asked for.
 _ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
+  'inception_v1': ('inception_v1', 'InceptionV1', {}),
+  'inception_v2': ('inception_v2', 'InceptionV2', {}),
+  'inception_v3': ('inception_v3', 'InceptionV3', {}),
   # For 32 px: 8×8 before the mean. Few features, so that what they are, not
   # how many, decides how well they transfer; and a short memory of BatchNorm's
   # statistics, for runs of a few hundred steps.
@@ -26,6 +29,9 @@ _ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
       'decay': 0.9,
     },
   ),
+  'resnet_v1_50': ('resnet_v1', 'ResNetV1', {'units': (3, 4, 6, 3)}),
+  'resnet_v1_101': ('resnet_v1', 'ResNetV1', {'units': (3, 4, 23, 3)}),
+  'resnet_v2_50': ('resnet_v2', 'ResNetV2', {'units': (3, 4, 6, 3)}),
 }
 
 

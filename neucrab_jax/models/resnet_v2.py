@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.models import outputs
+from neucrab_jax.models import outputs, slim
 
 # slim's resnet_arg_scope: batch_norm_epsilon and batch_norm_decay.
 _EPSILON = 1e-5
@@ -63,6 +63,7 @@ class _Conv(nn.Module):
       padding=((before, after), (before, after)),
       use_bias=not self.normalize,
       kernel_init=nn.initializers.he_normal(),
+      precision=slim.PRECISION,
     )
     nn.share_scope(self, conv)
     x = conv(x)
