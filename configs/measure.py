@@ -24,6 +24,7 @@ def get_config(measure: str) -> ml_collections.ConfigDict:
   config.task.sample_seed = 0
 
   config.checkpoints = 'mini_1'
+  config.checkpoint_dir = ''
   config.batch_size = 128
   config.cache_dir = ''
 

@@ -9,6 +9,12 @@ settings:
 
   python -m neucrab_jax.rank --config=configs/nleep.py \
       --config.task.name=oxford_flowers102 --config.task.split=train800val200
+
+and for the paper's own checkpoints, by whoever has unpacked rank_ckpt.zip:
+
+  python -m neucrab_jax.rank --config=configs/nleep.py \
+      --config.checkpoints=neucrab_2 --config.checkpoint_dir=rank_ckpt \
+      --config.task.name=caltech101
 """
 
 import ml_collections
@@ -28,6 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
 
   # A group, or names separated by commas.
   config.checkpoints = 'mini_1'
+  config.checkpoint_dir = ''  # Of weights that are not bundled.
   config.batch_size = 128  # Over all local devices.
   config.cache_dir = ''  # Of features; empty for the user's cache folder.
 

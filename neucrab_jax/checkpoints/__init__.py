@@ -41,14 +41,32 @@ def get(name: str) -> Checkpoint:
   raise spelling.unknown('checkpoint', name, (*names(), *groups()))
 
 
-def select(selection: str) -> tuple[Checkpoint, ...]:
+def _locate(checkpoint: Checkpoint, folder: str) -> Checkpoint:
+  """Completes a path that is relative to a folder of checkpoints."""
+  if os.path.isabs(checkpoint.path):
+    return checkpoint
+  if not folder:
+    raise ValueError(
+      f'The weights of {checkpoint.name} are not bundled. Give the folder that '
+      f'has {checkpoint.path!r} in it, as --config.checkpoint_dir.'
+    )
+  path = os.path.join(os.path.expanduser(folder), checkpoint.path)
+  return dataclasses.replace(checkpoint, path=path)
+
+
+def select(selection: str, folder: str = '') -> tuple[Checkpoint, ...]:
   """Reads a selection: groups and names, separated by commas.
+
+  Args:
+    selection: what to take.
+    folder: where the weights are that are not bundled.
 
   Returns:
     The specs in the order given, each once.
 
   Raises:
-    ValueError: if the selection is empty or a part of it unknown.
+    ValueError: if the selection is empty or a part of it unknown, or there is
+      no such folder where one is needed.
   """
   parts = [part.strip() for part in selection.split(',') if part.strip()]
   if not parts:
@@ -61,7 +79,10 @@ def select(selection: str) -> tuple[Checkpoint, ...]:
     for part in parts
     for name in (names(part) if part in groups() else (part,))
   ]
-  return tuple(get(name) for name in dict.fromkeys(chosen))
+  specs = tuple(_locate(get(name), folder) for name in dict.fromkeys(chosen))
+  if folder and not os.path.isdir(os.path.expanduser(folder)):
+    raise ValueError(f'There is no folder {folder!r} of checkpoints.')
+  return specs
 
 
 def restore(

@@ -1,5 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The groups of checkpoints, by name."""
+"""The groups of checkpoints, by name.
+
+Those of the paper are paths within rank_ckpt.zip. Which value range its
+networks were trained with is not known; whether its ResNets are of version 1 or 2, their
+variables tell.
+
+Reference:
+  Li et al., Ranking Neural Checkpoints, CVPR 2021, and the README of its
+  release, google-research/rank_ckpt.
+"""
 
 import pathlib
 
@@ -18,9 +27,18 @@ def _mini_1(name: str) -> spec.Checkpoint:
   )
 
 
-# mini_1: one architecture under mixed supervision, as the paper's group I, in
-# small. `python -m experiments.pretrain` makes the weights.
+def _stage(source: str, steps: int) -> spec.Checkpoint:
+  return spec.Checkpoint(
+    name=f'{source}_res50_{steps // 1000}k',
+    architecture='resnet_v1_50|resnet_v2_50',
+    path=f'{source}_res50/model.ckpt-{steps}',
+    group='neucrab_2',
+  )
+
+
 GROUPS: dict[str, tuple[spec.Checkpoint, ...]] = {
+  # One architecture under mixed supervision, as the paper's group I, in small.
+  # `python -m experiments.pretrain` makes the weights.
   'mini_1': tuple(
     map(
       _mini_1,
@@ -36,5 +54,15 @@ GROUPS: dict[str, tuple[spec.Checkpoint, ...]] = {
         'mini_random',
       ),
     )
+  ),
+  # Three supervised runs, each at four stages.
+  'neucrab_2': tuple(
+    _stage(source, steps)
+    for source, stages in {
+      'imagenet': (90_000, 180_000, 270_000, 300_000),
+      'inat': (90_000, 180_000, 270_000, 300_000),
+      'places': (60_000, 120_000, 180_000, 200_000),
+    }.items()
+    for steps in stages
   ),
 }
