@@ -2,8 +2,8 @@
 """The groups of checkpoints, by name.
 
 Those of the paper are paths within rank_ckpt.zip. Which value range its
-networks were trained with is not known; whether its ResNets are of version 1 or 2, their
-variables tell.
+networks were trained with is not known; whether its ResNets are of version 1
+or 2, their variables tell.
 
 Reference:
   Li et al., Ranking Neural Checkpoints, CVPR 2021, and the README of its
