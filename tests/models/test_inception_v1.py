@@ -24,7 +24,15 @@ def images(size=SIZE):
 def build(num_classes=None):
   """A narrow network, its variables, and what applies it."""
   module = inception_v1.InceptionV1(num_classes=num_classes, width=1 / 16)
-  variables = jax.jit(module.init)(jax.random.key(0), images())
+  shapes = jax.eval_shape(module.init, jax.random.key(0), images())
+  rng = np.random.default_rng(1)
+
+  def draw(leaf):
+    # Positive, for the variances are among them; a kernel by its fan-in.
+    values = rng.uniform(0.1, 1, leaf.shape) / np.prod(leaf.shape[:-1])
+    return values.astype('f4')
+
+  variables = jax.tree.map(draw, shapes)
   apply = jax.jit(module.apply, static_argnames=('train', 'mutable'))
   return apply, variables
 
