@@ -8,6 +8,7 @@ blocks are what the kernels scan over, so that an N×K array is never held.
 Axes: N examples, D features, K components, T blocks, B examples of a block.
 """
 
+import contextlib
 import math
 
 import flax
@@ -35,6 +36,13 @@ ROW_MULTIPLE = 8
 PRECISION = jax.lax.Precision.HIGHEST
 
 
+# Up to this many N×K×D', EM runs in f64 where the device has it. Where a few
+# examples make a component, f32 keeps too little of its variances: one example
+# that changes hands is a hundredth of a nat. In more examples that is lost, and
+# so many cost nothing.
+F64_ELEMENTS = 1 << 24
+
+
 def bucket(size: int) -> int:
   """The dimensions to pad `size` dimensions to: the next power of two."""
   return max(SMALLEST_BUCKET, 1 << (size - 1).bit_length())
@@ -42,6 +50,18 @@ def bucket(size: int) -> int:
 
 def is_traced(*arrays) -> bool:
   return any(isinstance(array, jax.core.Tracer) for array in arrays)
+
+
+def precision_for(x, num_components: int):
+  """The context in which EM of [N, D] examples is exact enough."""
+  n, d = x.shape
+  if (
+    is_traced(x)
+    or jax.default_backend() == 'tpu'  # it has no f64 of its own
+    or n * num_components * bucket(d) > F64_ELEMENTS
+  ):
+    return contextlib.nullcontext()
+  return jax.enable_x64(True)
 
 
 def as_float(x) -> jax.Array | np.ndarray:

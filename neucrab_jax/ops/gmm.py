@@ -42,9 +42,9 @@ class GMM:
   covariance: str = flax.struct.field(pytree_node=False, default='diag')
 
 
-def _finite(x, covariance):
+def _finite(x, covariance, dtype):
   """Squares of the largest and the smallest floats are no floats."""
-  limits = jnp.finfo(x.dtype)
+  limits = jnp.finfo(dtype)
   positive = covariance in ('diag', 'spherical')
   return jnp.clip(x, limits.tiny if positive else -limits.max, limits.max)
 
@@ -55,11 +55,12 @@ def _finite(x, covariance):
     'num_components',
     'max_iterations',
     'covariance',
+    'dtype',
   ),
 )
 def _fit(
     noise, x, weights, affine, initial_means, num_dims, tolerance, *,
-    num_components, max_iterations, covariance,
+    num_components, max_iterations, covariance, dtype,
 ):  # fmt: skip
   mask = jnp.arange(x.shape[-1]) < num_dims
   data = em.make_data(x, weights, mask, covariance)
@@ -93,13 +94,16 @@ def _fit(
   variances = parameters.variances
   if covariance == 'spherical':
     variances = variances[..., 0]
+  variances = variances * affine.scale * affine.scale
+  log_likelihoods = history - num_dims * jnp.log(affine.scale)
+  means = parameters.means * affine.scale + affine.centre
   return GMM(
-    log_weights=parameters.log_weights,
-    means=parameters.means * affine.scale + affine.centre,
-    variances=_finite(variances * affine.scale * affine.scale, covariance),
-    num_iterations=num_iterations,
+    log_weights=parameters.log_weights.astype(dtype),
+    means=means.astype(dtype),
+    variances=_finite(variances, covariance, dtype).astype(dtype),
+    num_iterations=num_iterations.astype(jnp.int32),
     converged=converged,
-    log_likelihoods=history - num_dims * jnp.log(affine.scale),
+    log_likelihoods=log_likelihoods.astype(dtype),
     covariance=covariance,
   )
 
@@ -163,37 +167,38 @@ def fit_many(
       f'Known: {", ".join(covariances.KINDS)}.'
     )
   d = z.shape[1]
-  width = blocks.bucket(d)
-  if initial_means is not None:
-    if np.shape(initial_means) != (num_components, d):
-      raise ValueError(
-        f'Expected initial means of shape [K, {d}], got '
-        f'{np.shape(initial_means)}.'
+  if initial_means is not None and np.shape(initial_means)[1:] != (d,):
+    raise ValueError(
+      f'Expected initial means of shape [K, {d}], got '
+      f'{np.shape(initial_means)}.'
+    )
+  dtype = jnp.result_type(float)
+  with blocks.precision_for(z, num_components):
+    x, weights, affine = blocks.place_standardised(
+      z, example_weights, num_components, devices
+    )
+    if initial_means is None:
+      noise = kmeans.draw_noise(
+        keys, num_examples=weights.size, num_clusters=num_components
       )
-    initial_means = blocks.pad(
-      blocks.as_float(initial_means), (num_components, width)
+    else:
+      initial_means = blocks.pad(
+        blocks.as_float(initial_means), (num_components, x.shape[-1])
+      )
+      noise = np.zeros((*blocks.raw(keys).shape[:-1], 0))
+    mixture = _fit(
+      noise,
+      x,
+      weights,
+      affine,
+      initial_means,
+      d,
+      tolerance,
+      num_components=num_components,
+      max_iterations=max_iterations,
+      covariance=covariance,
+      dtype=dtype,
     )
-  x, weights, affine = blocks.place_standardised(
-    z, example_weights, num_components, devices
-  )
-  if initial_means is None:
-    noise = kmeans.draw_noise(
-      keys, num_examples=weights.size, num_clusters=num_components
-    )
-  else:
-    noise = np.zeros((*blocks.raw(keys).shape[:-1], 0))
-  mixture = _fit(
-    noise,
-    x,
-    weights,
-    affine,
-    initial_means,
-    d,
-    tolerance,
-    num_components=num_components,
-    max_iterations=max_iterations,
-    covariance=covariance,
-  )
   if devices is not None:
     mixture = parallel.fetch(mixture)
   return _resized(mixture, blocks.crop, d)

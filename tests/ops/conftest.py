@@ -2,6 +2,8 @@
 import numpy as np
 import pytest
 
+from neucrab_jax.ops import blocks
+
 
 def make_features(seed=0, *, n=600, d=24, classes=6, spread=1.5):
   """Examples of overlapping clusters with a decaying spectrum."""
@@ -16,6 +18,13 @@ def make_features(seed=0, *, n=600, d=24, classes=6, spread=1.5):
 @pytest.fixture
 def features():
   return make_features()
+
+
+@pytest.fixture(params=['f32', 'small in f64'])
+def arithmetic(request, monkeypatch):
+  """EM of few examples as it is, and as that of many."""
+  if request.param == 'f32':
+    monkeypatch.setattr(blocks, 'F64_ELEMENTS', 0)
 
 
 @pytest.fixture

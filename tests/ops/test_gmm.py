@@ -9,6 +9,8 @@ from neucrab_jax.ops import gmm, posteriors
 
 KEY = jax.random.key(0)
 
+pytestmark = pytest.mark.usefixtures('arithmetic')
+
 
 def test_responsibilities_are_those_of_scikit_learn(features):
   x, _ = features

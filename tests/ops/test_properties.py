@@ -74,6 +74,7 @@ def _separated(x):
   'kernel',
   [_projected, _clustered, _mixed, _from_examples, _voted, _separated],
 )
+@pytest.mark.usefixtures('arithmetic')
 def test_no_nan_for_any_finite_input(kernel):
   @examples(20)
   @hypothesis.given(any_features())
@@ -83,9 +84,9 @@ def test_no_nan_for_any_finite_input(kernel):
   check()
 
 
-@examples(15)
+@examples(60)
 @hypothesis.given(
-  seed=st.integers(0, 1000),
+  seed=st.integers(0, 150),
   scale=st.sampled_from([1e-3, 1.0, 1e3]),
   num_components=st.sampled_from([3, 30, 58]),
   copies=st.sampled_from([1, 3]),
@@ -101,6 +102,8 @@ def test_nleep_is_that_of_scikit_learn(
   x = np.tile(distinct * scale, (copies, 1)).astype('f4')
   y = rng.integers(4, size=len(x))
   y[:4] = range(4)
+  # Centred, as PCA leaves them: scikit-learn sends components to the origin.
+  x -= x.mean(axis=0)
   # Means that no two examples are equally far from.
   means = (x[:num_components] + scale * 1e-2 * rng.normal(size=8)).astype('f4')
   mixture = gmm.fit(KEY, x, initial_means=means)
