@@ -14,6 +14,8 @@ _ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
   'inception_v1': ('inception_v1', 'InceptionV1', {}),
   'inception_v2': ('inception_v2', 'InceptionV2', {}),
   'inception_v3': ('inception_v3', 'InceptionV3', {}),
+  'inception_v4': ('inception_v4', 'InceptionV4', {}),
+  'inception_resnet_v2': ('inception_resnet_v2', 'InceptionResNetV2', {}),
   # For 32 px: 8×8 before the mean. Few features, so that what they are, not
   # how many, decides how well they transfer; and a short memory of BatchNorm's
   # statistics, for runs of a few hundred steps.

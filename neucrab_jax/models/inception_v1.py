@@ -123,15 +123,11 @@ class InceptionV1(nn.Module):
       x = _Mixed(tuple(map(channels, block)), wide, name=name)(x, train=train)
     x = nn.avg_pool(x, (_WINDOW, _WINDOW), strides=(1, 1), padding='VALID')
     features = jnp.mean(x, axis=(1, 2))
-    logits = None
-    if self.num_classes is not None:
-      x = nn.Dropout(_DROPOUT, deterministic=not train)(x)
-      x = slim.Conv(
-        self.num_classes,
-        1,
-        normalize=False,
-        activation=slim.identity,
-        name='Logits/Conv2d_0c_1x1',
-      )(x, train=train)
-      logits = jnp.mean(x, axis=(1, 2))
+    logits = slim.head(
+      x,
+      self.num_classes,
+      name='Logits/Conv2d_0c_1x1',
+      dropout=_DROPOUT,
+      train=train,
+    )
     return outputs.Outputs(features, logits)

@@ -186,18 +186,13 @@ class InceptionV2(nn.Module):
       else:
         # Only the last block takes a maximum.
         x = _Mixed(block, name == 'Mixed_5c', name=name)(x, train=train)
-    window = (min(x.shape[1], _WINDOW), min(x.shape[2], _WINDOW))
-    x = nn.avg_pool(x, window, strides=(2, 2), padding='VALID')
+    x = slim.windowed_average(x, _WINDOW)
     features = jnp.mean(x, axis=(1, 2))
-    logits = None
-    if self.num_classes is not None:
-      x = nn.Dropout(_DROPOUT, deterministic=not train)(x)
-      x = slim.Conv(
-        self.num_classes,
-        1,
-        normalize=False,
-        activation=slim.identity,
-        name='Logits/Conv2d_1c_1x1',
-      )(x, train=train)
-      logits = jnp.mean(x, axis=(1, 2))
+    logits = slim.head(
+      x,
+      self.num_classes,
+      name='Logits/Conv2d_1c_1x1',
+      dropout=_DROPOUT,
+      train=train,
+    )
     return outputs.Outputs(features, logits)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 # Features are compared to 2e-5, which TF32 and bf16 would not reach.
 PRECISION = jax.lax.Precision.HIGHEST
@@ -85,3 +86,49 @@ def average_pool_same(x: jax.Array, size: int) -> jax.Array:
   return nn.avg_pool(
     x, (size, size), strides=(1, 1), padding='SAME', count_include_pad=False
   )
+
+
+def windowed_average(x: jax.Array, largest: int) -> jax.Array:
+  """slim's last average of [B, H, W, C]: a window that the map may exceed.
+
+  Its stride is 2 and nothing is padded, so that of a map a little larger than
+  the window only the upper left part counts.
+  """
+  window = (min(x.shape[1], largest), min(x.shape[2], largest))
+  return nn.avg_pool(x, window, strides=(2, 2), padding='VALID')
+
+
+def head(
+  x: jax.Array,
+  num_classes: int | None,
+  *,
+  name: str,
+  dropout: float,
+  train: bool,
+) -> jax.Array | None:
+  """Dropout and a 1×1 convolution, averaged: [B, H, W, D] to [B, Z] logits.
+
+  To be called within a module's own `__call__`; None without classes.
+  """
+  if num_classes is None:
+    return None
+  x = nn.Dropout(dropout, deterministic=not train)(x)
+  x = Conv(num_classes, 1, normalize=False, activation=identity, name=name)(
+    x, train=train
+  )
+  return jnp.mean(x, axis=(1, 2))
+
+
+def dense_head(
+  features: jax.Array,
+  num_classes: int | None,
+  *,
+  name: str,
+  dropout: float,
+  train: bool,
+) -> jax.Array | None:
+  """As `head`, for the [B, D] features of networks with a dense layer."""
+  if num_classes is None:
+    return None
+  x = nn.Dropout(dropout, deterministic=not train)(features)
+  return nn.Dense(num_classes, precision=PRECISION, name=name)(x)
