@@ -9,13 +9,20 @@ import flax.linen as nn
 from neucrab_jax import spelling
 from neucrab_jax.models.outputs import Outputs as Outputs
 
-# Module, class and its arguments; a module is imported when it is asked for.
+# Module, what in it makes the network, and arguments. A module is imported when
+# it is asked for.
 _ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
   'inception_v1': ('inception_v1', 'InceptionV1', {}),
   'inception_v2': ('inception_v2', 'InceptionV2', {}),
   'inception_v3': ('inception_v3', 'InceptionV3', {}),
   'inception_v4': ('inception_v4', 'InceptionV4', {}),
   'inception_resnet_v2': ('inception_resnet_v2', 'InceptionResNetV2', {}),
+  'mobilenet_v1': ('mobilenet_v1', 'MobileNetV1', {}),
+  'mobilenet_v1_025': ('mobilenet_v1', 'MobileNetV1', {'width': 0.25}),
+  'mobilenet_v2': ('mobilenet_v2', 'MobileNetV2', {}),
+  'mobilenet_v2_035': ('mobilenet_v2', 'MobileNetV2', {'width': 0.35}),
+  'mobilenet_v3_small': ('mobilenet_v3', 'Small', {}),
+  'mobilenet_v3_large': ('mobilenet_v3', 'Large', {}),
   # For 32 px: 8×8 before the mean. Few features, so that what they are, not
   # how many, decides how well they transfer; and a short memory of BatchNorm's
   # statistics, for runs of a few hundred steps.
@@ -34,6 +41,14 @@ _ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
   'resnet_v1_50': ('resnet_v1', 'ResNetV1', {'units': (3, 4, 6, 3)}),
   'resnet_v1_101': ('resnet_v1', 'ResNetV1', {'units': (3, 4, 23, 3)}),
   'resnet_v2_50': ('resnet_v2', 'ResNetV2', {'units': (3, 4, 6, 3)}),
+  's4l_resnet50_v2': ('vtab_resnet', 'VTABResNet', {'scoped': True}),
+  'rss_resnet50_v2': ('vtab_resnet', 'VTABResNet', {'scoped': False}),
+  # For the patches of jigsaw and relative-patch-location.
+  'rss_resnet50_v2_patch': (
+    'vtab_resnet',
+    'VTABResNet',
+    {'scoped': False, 'root_stride': 1, 'strides': (2, 2, 1)},
+  ),
 }
 
 

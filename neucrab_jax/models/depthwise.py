@@ -8,7 +8,9 @@ Axes: B batch, H, W space, C channels, M multiplier.
 """
 
 import itertools
+from collections.abc import Callable
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -76,3 +78,36 @@ def depthwise_conv(
     cpu=lambda x, kernel: shifted(x, kernel, stride=stride),
     default=lambda x, kernel: grouped(x, kernel, stride=stride),
   )
+
+
+class DepthwiseConv(nn.Module):
+  """A depthwise convolution with BatchNorm and an activation, as in slim.
+
+  Attributes:
+    kernel_size: of both axes.
+    stride: of both axes.
+    decay: of BatchNorm's moving averages.
+    activation: comes last.
+  """
+
+  kernel_size: int = 3
+  stride: int = 1
+  decay: float = slim.DECAY
+  activation: Callable[[jax.Array], jax.Array] = nn.relu6
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    kernel = self.param(
+      'depthwise_kernel',
+      # A filter sees one channel.
+      nn.initializers.he_normal(in_axis=(0, 1), out_axis=(2, 3)),
+      (self.kernel_size, self.kernel_size, x.shape[-1], 1),
+    )
+    x = depthwise_conv(x, kernel, stride=self.stride)
+    x = nn.BatchNorm(
+      use_running_average=not train,
+      momentum=self.decay,
+      epsilon=slim.EPSILON,
+      name='BatchNorm',
+    )(x)
+    return self.activation(x)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MobileNet-v2 in the form of TF-slim.
+
+Modules are named after slim's scopes. Everything is padded 'SAME'; the last
+average is over the whole map. A narrower network keeps the 1280 channels of the
+last convolution.
+
+Axes: B batch, H, W space, D features, Z source classes.
+
+Reference: Sandler et al., "MobileNetV2: Inverted Residuals and Linear
+Bottlenecks", CVPR 2018.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from neucrab_jax.models import inverted_residual, outputs, slim
+
+# Expansion, channels, repeats and stride of the first: table 2 of the paper.
+_BLOCKS = (
+  (1, 16, 1, 1),
+  (6, 24, 2, 2),
+  (6, 32, 3, 2),
+  (6, 64, 4, 2),
+  (6, 96, 3, 1),
+  (6, 160, 3, 2),
+  (6, 320, 1, 1),
+)
+_LAST = 1280
+
+
+class MobileNetV2(nn.Module):
+  """MobileNet-v2.
+
+  Attributes:
+    num_classes: Z, or None for a network without a head.
+    width: of every layer, relative to the original's; but the last one is never
+      narrower than that.
+  """
+
+  num_classes: int | None = None
+  width: float = 1.0
+
+  @nn.compact
+  def __call__(
+    self, images: jax.Array, *, train: bool = False
+  ) -> outputs.Outputs:
+    """Maps images to features and, where there is a head, to logits.
+
+    Args:
+      images: [B, H, W, 3], in [-1, 1].
+      train: whether BatchNorm uses, and updates, the statistics of the batch,
+        and dropout is active ahead of the logits.
+
+    Returns:
+      features [B, D], with D = 1280 at the original width and below, and logits
+      [B, Z], or None without a head.
+    """
+
+    def channels(original: int) -> int:
+      return inverted_residual.channels(original * self.width)
+
+    conv = inverted_residual.conv
+    x = conv(channels(32), 3, stride=2, activation=nn.relu6, name='Conv')(
+      images, train=train
+    )
+    index = 0
+    for expansion, width, repeats, first_stride in _BLOCKS:
+      for repeat in range(repeats):
+        x = inverted_residual.InvertedResidual(
+          channels(width),
+          expansion,
+          stride=1 if repeat else first_stride,
+          name=f'expanded_conv_{index}' if index else 'expanded_conv',
+        )(x, train=train)
+        index += 1
+    last = max(_LAST, channels(_LAST))
+    x = conv(last, 1, activation=nn.relu6, name='Conv_1')(x, train=train)
+    x = jnp.mean(x, axis=(1, 2), keepdims=True)
+    logits = slim.head(
+      x,
+      self.num_classes,
+      name='Logits/Conv2d_1c_1x1',
+      dropout=inverted_residual.DROPOUT,
+      train=train,
+    )
+    return outputs.Outputs(x[:, 0, 0, :], logits)
