@@ -25,6 +25,7 @@ def get_config(measure: str) -> ml_collections.ConfigDict:
 
   config.checkpoints = 'mini_1'
   config.checkpoint_dir = ''
+  config.preprocessing = 'vtab'
   config.batch_size = 128
   config.cache_dir = ''
 

@@ -13,7 +13,7 @@ settings:
 and for the paper's own checkpoints, by whoever has unpacked rank_ckpt.zip:
 
   python -m neucrab_jax.rank --config=configs/nleep.py \
-      --config.checkpoints=neucrab_2 --config.checkpoint_dir=rank_ckpt \
+      --config.checkpoints=neucrab_3 --config.checkpoint_dir=rank_ckpt \
       --config.task.name=caltech101
 """
 
@@ -35,6 +35,8 @@ def get_config() -> ml_collections.ConfigDict:
   # A group, or names separated by commas.
   config.checkpoints = 'mini_1'
   config.checkpoint_dir = ''  # Of weights that are not bundled.
+  # Of the paper's groups: vtab (the whole image at 224 px) or own.
+  config.preprocessing = 'vtab'
   config.batch_size = 128  # Over all local devices.
   config.cache_dir = ''  # Of features; empty for the user's cache folder.
 

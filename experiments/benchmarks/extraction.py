@@ -71,7 +71,7 @@ def _prepare_bare(
 ) -> Callable[[], None]:
   """The network alone, on batches that are ready."""
   checkpoint = backbone.checkpoint
-  low, high = checkpoint.value_range
+  low, high = np.float32(checkpoint.value_range)
   images = np.stack(
     [
       tasks.resize(

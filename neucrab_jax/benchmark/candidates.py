@@ -135,13 +135,15 @@ def from_checkpoints(config: ml_collections.ConfigDict) -> Field:
   """Checkpoints by name, on a task.
 
   Args:
-    config: with `task`, `checkpoints`, `checkpoint_dir`, `batch_size` and
-      `cache_dir`.
+    config: with `task`, `checkpoints`, `checkpoint_dir`, `preprocessing`,
+      `batch_size` and `cache_dir`.
 
   Raises:
     ValueError: if a name is unknown, or the task is not one.
   """
-  chosen = checkpoints.select(config.checkpoints, config.checkpoint_dir)
+  chosen = checkpoints.select(
+    config.checkpoints, config.checkpoint_dir, config.preprocessing
+  )
   features.round_batch_size(config.batch_size)
   task = tasks.load(config.task.name, data_dir=config.task.data_dir or None)
   examples = task.read(config.task.split)

@@ -9,6 +9,7 @@ from neucrab_jax.checkpoints import groups as _groups
 from neucrab_jax.checkpoints import restoring as _restoring
 from neucrab_jax.checkpoints.restoring import Backbone as Backbone
 from neucrab_jax.checkpoints.spec import Checkpoint as Checkpoint
+from neucrab_jax.checkpoints.spec import ValueRange as ValueRange
 
 
 def groups() -> tuple[str, ...]:
@@ -54,20 +55,31 @@ def _locate(checkpoint: Checkpoint, folder: str) -> Checkpoint:
   return dataclasses.replace(checkpoint, path=path)
 
 
-def select(selection: str, folder: str = '') -> tuple[Checkpoint, ...]:
+# How images are prepared for the groups of the paper.
+PREPROCESSINGS = ('vtab', 'own')
+
+
+def select(
+  selection: str, folder: str = '', preprocessing: str = 'vtab'
+) -> tuple[Checkpoint, ...]:
   """Reads a selection: groups and names, separated by commas.
 
   Args:
     selection: what to take.
     folder: where the weights are that are not bundled.
+    preprocessing: for the groups of the paper, 'vtab' for its protocol, the
+      whole image at 224 px; or 'own' for the size, crop and value range that
+      the code of each network evaluates it with.
 
   Returns:
     The specs in the order given, each once.
 
   Raises:
-    ValueError: if the selection is empty or a part of it unknown, or there is
-      no such folder where one is needed.
+    ValueError: if the selection is empty, a part of it or the preprocessing is
+      unknown, or there is no such folder where one is needed.
   """
+  if preprocessing not in PREPROCESSINGS:
+    raise spelling.unknown('preprocessing', preprocessing, PREPROCESSINGS)
   parts = [part.strip() for part in selection.split(',') if part.strip()]
   if not parts:
     raise ValueError(
@@ -80,6 +92,8 @@ def select(selection: str, folder: str = '') -> tuple[Checkpoint, ...]:
     for name in (names(part) if part in groups() else (part,))
   ]
   specs = tuple(_locate(get(name), folder) for name in dict.fromkeys(chosen))
+  if preprocessing == 'own':
+    specs = tuple(map(_groups.with_own_preprocessing, specs))
   if folder and not os.path.isdir(os.path.expanduser(folder)):
     raise ValueError(f'There is no folder {folder!r} of checkpoints.')
   return specs

@@ -19,10 +19,22 @@ _LEAVES = {
   'beta': ('params', 'bias'),
   'moving_mean': ('batch_stats', 'mean'),
   'moving_variance': ('batch_stats', 'var'),
+  # Of BigGAN: the gate of its attention, and a kernel's singular vector.
+  'sigma': ('params', 'sigma'),
+  'u_var': ('batch_stats', 'u_var'),
 }
 
-# A head that helps training, and is no part of the network afterwards.
-_AUXILIARY = 'AuxLogits'
+# What helps training, and is no part of the network afterwards: heads for the
+# tasks of self-supervision, a discriminator's verdict, its generator.
+_AUXILIARY = {
+  'AuxLogits',
+  'rotations',
+  'embeddings',
+  'discriminator_rotation',
+  'embedding_fc',
+  'final_fc',
+  'generator',
+}
 
 
 def to_flax(names: Iterable[str]) -> dict[str, str]:
@@ -41,7 +53,8 @@ def to_flax(names: Iterable[str]) -> dict[str, str]:
   kept = {
     name: name.split('/')
     for name in names
-    if name.rsplit('/', 1)[-1] in _LEAVES and _AUXILIARY not in name.split('/')
+    if name.rsplit('/', 1)[-1] in _LEAVES
+    and _AUXILIARY.isdisjoint(name.split('/'))
   }
   outermost = {parts[0] for parts in kept.values() if len(parts) > 2}
   around = len(outermost) == 1 and all(

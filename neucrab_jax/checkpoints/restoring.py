@@ -3,7 +3,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -18,6 +18,9 @@ from neucrab_jax.checkpoints import naming, spec, tf1
 
 # Shapes of variables don't depend on the image size, if it is large enough.
 _SIZE = 224
+
+# Variables that a message names before it breaks off.
+_MOST_LISTED = 20
 
 # The weights are another architecture's if it shares this much more with them.
 _CLEARLY = 0.1
@@ -117,20 +120,30 @@ def _choose(architectures: str, stored: Mapping[str, np.ndarray]) -> str:
   return max(architectures.split('|'), key=lambda name: _share(name, stored))
 
 
+def _inventory(names: Iterable[str]) -> str:
+  """What a checkpoint holds, as far as a message may be long."""
+  names = sorted(names)
+  listed = ', '.join(names[:_MOST_LISTED]) or 'none'
+  return f'{listed}, …' if len(names) > _MOST_LISTED else f'{listed}.'
+
+
 def _match(
-  stored: Mapping[str, np.ndarray], architecture: str, *, path: str
+  stored: Mapping[str, np.ndarray],
+  skipped: Sequence[str],
+  architecture: str,
+  *,
+  path: str,
 ) -> Any:
   """Puts the stored variables where the module asks for them."""
   scopes = _expected(architecture, _find_head(architecture, stored))
   missing = sorted(set(scopes) - set(stored))
   if missing:
-    held = ', '.join(sorted(stored)[:3])
     raise ValueError(
       f'{path!r} lacks {len(missing)} of the {len(scopes)} variables of '
       f'{architecture}, the first of them {missing[0]!r} of shape '
       f'{scopes[missing[0]][1]}.{_likeliest(architecture, stored)} It holds '
-      f'{len(stored)} variables of a network: {held or "none"}'
-      + (', …' if len(stored) > 3 else '.')
+      f'{len(stored)} variables of a network: {_inventory(stored)}'
+      + (f' Beside them: {_inventory(skipped)}' if skipped else '')
     )
   unknown = sorted(set(stored) - set(scopes))
   if unknown:
@@ -178,7 +191,7 @@ def restore(checkpoint: spec.Checkpoint) -> Backbone:
   else:
     stored, skipped = tf1.read(path, naming.to_flax)
   architecture = _choose(checkpoint.architecture, stored)
-  variables = _match(stored, architecture, path=path)
+  variables = _match(stored, skipped, architecture, path=path)
   logging.info(
     'Restored %d variables of %s from %s as %s; skipped %d%s.',
     len(stored), checkpoint.name, path, architecture, len(skipped),

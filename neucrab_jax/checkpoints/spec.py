@@ -3,6 +3,10 @@
 
 import dataclasses
 
+# What 0 and 255 become: a number each, or one for each of R, G and B.
+Level = float | tuple[float, float, float]
+ValueRange = tuple[Level, Level]
+
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
@@ -19,7 +23,7 @@ class Checkpoint:
     path: of the weights, relative to a folder of checkpoints if there is one.
     group: of the benchmark, such as 'mini_1'.
     image_size: pixels, height and width.
-    value_range: what 0 and 255 become.
+    value_range: what 0 and 255 become, for all colours or for each.
     resize_method: a method of `tasks.resize`.
   """
 
@@ -28,5 +32,5 @@ class Checkpoint:
   path: str
   group: str = ''
   image_size: int = 224
-  value_range: tuple[float, float] = (-1.0, 1.0)
+  value_range: ValueRange = (-1.0, 1.0)
   resize_method: str = 'bilinear'

@@ -34,10 +34,10 @@ _BATCHES_AHEAD = 2
 
 @functools.cache
 def _forward(
-  module: nn.Module, value_range: tuple[float, float]
+  module: nn.Module, value_range: checkpoints.ValueRange
 ) -> Callable[..., tuple[jax.Array, jax.Array | None]]:
   """The compiled network, shared by all checkpoints of an architecture."""
-  low, high = value_range
+  low, high = np.float32(value_range)
 
   def forward(variables, images):
     outputs = module.apply(

@@ -12,6 +12,7 @@ from neucrab_jax.models.outputs import Outputs as Outputs
 # Module, what in it makes the network, and arguments. A module is imported when
 # it is asked for.
 _ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
+  'biggan_discriminator': ('biggan', 'BigGANDiscriminator', {}),
   'inception_v1': ('inception_v1', 'InceptionV1', {}),
   'inception_v2': ('inception_v2', 'InceptionV2', {}),
   'inception_v3': ('inception_v3', 'InceptionV3', {}),

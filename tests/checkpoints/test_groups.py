@@ -10,10 +10,13 @@ from neucrab_jax import checkpoints, models
 from tests.checkpoints import test_tf1
 from tests.models import parity
 
-PAPER = {'neucrab_2': 12}
+PAPER = {'neucrab_1': 16, 'neucrab_2': 12, 'neucrab_3': 13}
 
 # What has no original whose outputs are known, and why.
-NO_ORIGINAL = {'resnet_v2_mini': 'our own; the form is that of resnet_v2_50'}
+NO_ORIGINAL = {
+  'biggan_discriminator': 'compared with its definition, in test_biggan',
+  'resnet_v2_mini': 'our own; the form is that of resnet_v2_50',
+}
 
 
 @pytest.mark.parametrize(('group', 'size'), PAPER.items())
@@ -23,10 +26,15 @@ def test_has_the_checkpoints_of_the_paper(group, size):
   assert all(checkpoints.get(name).group == group for name in names)
 
 
-def test_no_two_checkpoints_share_a_name_or_a_file():
-  specs = [checkpoints.get(name) for name in checkpoints.names()]
-  assert len({spec.name for spec in specs}) == len(specs)
-  assert len({spec.path for spec in specs}) == len(specs)
+def test_no_two_checkpoints_share_a_name():
+  assert len(set(checkpoints.names())) == len(checkpoints.names())
+
+
+# The last stages of two runs of group II are in group I as well.
+@pytest.mark.parametrize('group', checkpoints.groups())
+def test_no_two_checkpoints_of_a_group_share_a_file(group):
+  paths = [checkpoints.get(name).path for name in checkpoints.names(group)]
+  assert len(set(paths)) == len(paths)
 
 
 @pytest.mark.parametrize('name', checkpoints.names())
@@ -48,6 +56,23 @@ def test_weights_that_are_not_bundled_need_a_folder(tmp_path):
     checkpoints.select('neucrab_2', str(tmp_path / 'nowhere'))
   first, *_ = checkpoints.select('neucrab_2', str(tmp_path))
   assert pathlib.Path(first.path).is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize(
+  ('preprocessing', 'sizes'),
+  [('vtab', {224}), ('own', {224, 299})],
+)
+def test_images_are_prepared_as_told(tmp_path, preprocessing, sizes):
+  specs = checkpoints.select('neucrab_3', str(tmp_path), preprocessing)
+  assert {spec.image_size for spec in specs} == sizes
+  assert {spec.resize_method for spec in specs} == (
+    {'bilinear'} if preprocessing == 'vtab' else {'slim_inception', 'slim_vgg'}
+  )
+
+
+def test_an_unknown_preprocessing(tmp_path):
+  with pytest.raises(ValueError, match=r"'vtap'.*mean 'vtab'"):
+    checkpoints.select('neucrab_3', str(tmp_path), 'vtap')
 
 
 def test_bundled_weights_need_none():
@@ -84,3 +109,39 @@ def test_weights_of_another_architecture_are_recognised(rank_ckpt):
     ValueError, match=r'of resnet_v1_101.* These weights are resnet_v2_50\.'
   ):
     checkpoints.restore('resnet_v1_101', path)
+
+
+@pytest.mark.parametrize(
+  ('architecture', 'scope', 'extras'),
+  [
+    ('s4l_resnet50_v2', '', ('rotations/kernel', 'embeddings/bias')),
+    ('rss_resnet50_v2', 'module/', ()),
+  ],
+)
+def test_the_names_in_a_module_of_vtab_are_found_out(
+  tmp_path, architecture, scope, extras
+):
+  (spec,) = checkpoints.select('rotation', str(tmp_path))
+  stored = {
+    f'{scope}{name}': value
+    for name, value in parity.weights(architecture).items()
+  }
+  extras = {name: np.zeros((1, 1, 8, 4), np.float32) for name in extras}
+  folder = tmp_path / 'unpacked'
+  test_tf1.save(folder / 'variables' / 'variables', {**stored, **extras})
+  backbone = checkpoints.restore(spec, folder)
+  assert backbone.checkpoint.architecture == architecture
+  assert set(backbone.skipped) == set(extras)
+
+
+def test_a_module_of_no_known_names_says_which_it_has(tmp_path):
+  (spec,) = checkpoints.select('vae', str(tmp_path))
+  variables = {
+    'encoder/stem/weights': np.zeros((3, 3, 3, 8), np.float32),
+    'encoder/stem/scale': np.zeros(8, np.float32),
+  }
+  path = test_tf1.save(tmp_path / 'variables' / 'variables', variables)
+  with pytest.raises(
+    ValueError, match=r'params/stem/kernel\. Beside them: encoder/stem/scale'
+  ):
+    checkpoints.restore(spec, path)

@@ -29,13 +29,16 @@ def from_decoders(decoders):
 
 
 @pytest.mark.parametrize('num_classes', [None, 4])
-@pytest.mark.parametrize('value_range', [(-1.0, 1.0), (0.0, 1.0), (0.0, 255.0)])
+@pytest.mark.parametrize(
+  'value_range',
+  [(-1.0, 1.0), (0.0, 1.0), ((-123.0, -117.0, -104.0), (132.0, 138.0, 151.0))],
+)
 def test_features_are_what_the_network_gives(num_classes, value_range):
   backbone = small.make_backbone(
     num_classes=num_classes, value_range=value_range
   )
   found = features.extract(backbone, small.make_examples(11), batch_size=4)
-  low, high = value_range
+  low, high = np.float32(value_range)
   images = low + small.make_images(11) / np.float32(255) * (high - low)
   outputs = backbone(images.astype(np.float32))
   assert distance(found.features, outputs.features) < 1e-5

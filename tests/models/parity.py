@@ -40,6 +40,12 @@ def reference(architecture: str) -> dict[str, np.ndarray]:
     return dict(arrays)
 
 
+def sizes(architecture: str) -> list[int]:
+  """The image sizes at which features are known."""
+  names = [name.split('_') for name in reference(architecture)]
+  return [int(size) for kind, size in names if kind == 'features']
+
+
 def _generator(name: str) -> np.random.Generator:
   digest = hashlib.sha256(f'open:{name}'.encode()).digest()
   seed = int.from_bytes(digest[:8], 'little')

@@ -4,7 +4,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import parity
 import pytest
 from flax import traverse_util
 
@@ -239,8 +238,3 @@ def test_the_last_block_s_outer_width_is_the_number_of_features(spec):
   blocks = len(spec['units'])
   assert outputs.features.shape == (2, 4 * spec['width'] * 2 ** (blocks - 1))
   assert outputs.logits.shape == (2, 7)
-
-
-@pytest.mark.parametrize('size', [224, 161])
-def test_is_the_original(size):
-  parity.check('resnet_v2_50', size)

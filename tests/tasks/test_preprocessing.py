@@ -69,3 +69,41 @@ def test_the_given_image_is_not_changed(method):
 def test_an_unknown_method():
   with pytest.raises(ValueError, match=r"'bilinaer'.*mean 'bilinear'.*cubic"):
     tasks.resize(make_image(4, 4), 8, 'bilinaer')
+
+
+def slim_inception(image, size):
+  """slim's preprocess_for_eval for Inception, by TensorFlow's operations."""
+  import tensorflow as tf
+
+  cropped = tf.image.central_crop(image, central_fraction=0.875)
+  return tf.compat.v1.image.resize_bilinear(cropped[None], [size, size])[0]
+
+
+def slim_vgg(image, size):
+  """slim's preprocess_for_eval for VGG, by TensorFlow's operations."""
+  import tensorflow as tf
+
+  scale = round(size / 0.875) / min(image.shape[:2])
+  shape = [round(side * scale) for side in image.shape[:2]]
+  resized = tf.compat.v1.image.resize_bilinear(image[None], shape)[0]
+  top, left = ((side - size) // 2 for side in shape)
+  return tf.image.crop_to_bounding_box(resized, top, left, size, size)
+
+
+@pytest.mark.parametrize('oracle', [slim_inception, slim_vgg])
+@pytest.mark.parametrize(
+  ('height', 'width', 'size'),
+  [
+    (300, 200, 224),
+    (500, 375, 299),
+    (224, 224, 224),
+    (37, 501, 224),
+    (8, 9, 16),
+  ],
+)
+def test_crops_as_slim_does(height, width, size, oracle):
+  image = make_image(height, width)
+  resized = tasks.resize(image, size, oracle.__name__)
+  assert resized.shape == (size, size, 3)
+  assert resized.dtype == np.float32
+  np.testing.assert_allclose(resized, oracle(image, size), rtol=0, atol=2e-2)
