@@ -39,7 +39,11 @@ def get(name: str) -> Checkpoint:
     for spec in specs:
       if spec.name == name:
         return spec
-  raise spelling.unknown('checkpoint', name, (*names(), *groups()))
+  # All names of all groups would fill the screen.
+  hint = spelling.nearest(name, (*names(), *groups()))
+  raise ValueError(
+    f'Unknown checkpoint {name!r}.{hint} Groups: {", ".join(groups())}.'
+  )
 
 
 def _locate(checkpoint: Checkpoint, folder: str) -> Checkpoint:
@@ -49,10 +53,31 @@ def _locate(checkpoint: Checkpoint, folder: str) -> Checkpoint:
   if not folder:
     raise ValueError(
       f'The weights of {checkpoint.name} are not bundled. Give the folder that '
-      f'has {checkpoint.path!r} in it, as --config.checkpoint_dir.'
+      f'has {checkpoint.path!r} in it, as --config.checkpoint_dir; `python -m '
+      'neucrab_jax.checkpoints.download` fills one.'
     )
   path = os.path.join(os.path.expanduser(folder), checkpoint.path)
   return dataclasses.replace(checkpoint, path=path)
+
+
+def expand(selection: str) -> tuple[str, ...]:
+  """The names in a selection: groups and names, separated by commas.
+
+  Raises:
+    ValueError: if the selection is empty or a part of it unknown.
+  """
+  parts = [part.strip() for part in selection.split(',') if part.strip()]
+  if not parts:
+    raise ValueError(
+      'No checkpoint is chosen. Give a group or names separated by commas; '
+      f'groups: {", ".join(groups())}.'
+    )
+  chosen = [
+    name
+    for part in parts
+    for name in (names(part) if part in groups() else (get(part).name,))
+  ]
+  return tuple(dict.fromkeys(chosen))
 
 
 # How images are prepared for the groups of the paper.
@@ -62,10 +87,10 @@ PREPROCESSINGS = ('vtab', 'own')
 def select(
   selection: str, folder: str = '', preprocessing: str = 'vtab'
 ) -> tuple[Checkpoint, ...]:
-  """Reads a selection: groups and names, separated by commas.
+  """The specs of a selection.
 
   Args:
-    selection: what to take.
+    selection: as `expand` takes it.
     folder: where the weights are that are not bundled.
     preprocessing: for the groups of the paper, 'vtab' for its protocol, the
       whole image at 224 px; or 'own' for the size, crop and value range that
@@ -80,18 +105,7 @@ def select(
   """
   if preprocessing not in PREPROCESSINGS:
     raise spelling.unknown('preprocessing', preprocessing, PREPROCESSINGS)
-  parts = [part.strip() for part in selection.split(',') if part.strip()]
-  if not parts:
-    raise ValueError(
-      'No checkpoint is chosen. Give a group or names separated by commas; '
-      f'groups: {", ".join(groups())}.'
-    )
-  chosen = [
-    name
-    for part in parts
-    for name in (names(part) if part in groups() else (part,))
-  ]
-  specs = tuple(_locate(get(name), folder) for name in dict.fromkeys(chosen))
+  specs = tuple(_locate(get(name), folder) for name in expand(selection))
   if preprocessing == 'own':
     specs = tuple(map(_groups.with_own_preprocessing, specs))
   if folder and not os.path.isdir(os.path.expanduser(folder)):

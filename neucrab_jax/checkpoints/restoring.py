@@ -120,11 +120,18 @@ def _choose(architectures: str, stored: Mapping[str, np.ndarray]) -> str:
   return max(architectures.split('|'), key=lambda name: _share(name, stored))
 
 
-def _inventory(names: Iterable[str]) -> str:
+def _inventory(stored: Iterable[str], skipped: Iterable[str]) -> str:
   """What a checkpoint holds, as far as a message may be long."""
-  names = sorted(names)
-  listed = ', '.join(names[:_MOST_LISTED]) or 'none'
-  return f'{listed}, …' if len(names) > _MOST_LISTED else f'{listed}.'
+
+  def listed(names: Iterable[str]) -> str:
+    names = sorted(names)
+    dots = ', …' if len(names) > _MOST_LISTED else ''
+    return (', '.join(names[:_MOST_LISTED]) or 'none') + dots
+
+  return (
+    f' It holds these variables of a network: {listed(stored)}; and beside '
+    f'them: {listed(skipped)}.'
+  )
 
 
 def _match(
@@ -138,12 +145,12 @@ def _match(
   scopes = _expected(architecture, _find_head(architecture, stored))
   missing = sorted(set(scopes) - set(stored))
   if missing:
+    likeliest = _likeliest(architecture, stored)
     raise ValueError(
       f'{path!r} lacks {len(missing)} of the {len(scopes)} variables of '
       f'{architecture}, the first of them {missing[0]!r} of shape '
-      f'{scopes[missing[0]][1]}.{_likeliest(architecture, stored)} It holds '
-      f'{len(stored)} variables of a network: {_inventory(stored)}'
-      + (f' Beside them: {_inventory(skipped)}' if skipped else '')
+      f'{scopes[missing[0]][1]}.{likeliest}'
+      + ('' if likeliest else _inventory(stored, skipped))
     )
   unknown = sorted(set(stored) - set(scopes))
   if unknown:

@@ -142,6 +142,6 @@ def test_a_module_of_no_known_names_says_which_it_has(tmp_path):
   }
   path = test_tf1.save(tmp_path / 'variables' / 'variables', variables)
   with pytest.raises(
-    ValueError, match=r'params/stem/kernel\. Beside them: encoder/stem/scale'
+    ValueError, match=r'params/stem/kernel; and beside them: encoder/stem/scale'
   ):
     checkpoints.restore(spec, path)

@@ -204,7 +204,7 @@ def test_a_missing_variable_is_named(tmp_path):
 
 def test_a_checkpoint_of_something_else_says_what_it_holds(tmp_path):
   path = save(tmp_path / 'model', {'a/b/weights': np.ones((2, 2), np.float32)})
-  with pytest.raises(ValueError, match=r'It holds 1 variables.*kernel'):
+  with pytest.raises(ValueError, match=r'It holds .*kernel'):
     checkpoints.restore(ARCHITECTURE, path)
 
 
