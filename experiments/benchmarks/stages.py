@@ -117,7 +117,7 @@ def profile_warm() -> dict[str, tuple[float, float | None]]:
     jax.random.key(0), num_examples=weights.size, num_clusters=k
   )
   seed = jax.jit(functools.partial(kmeans.seed, num_clusters=k))
-  seconds, centroids = _median(lambda: seed(noise, x, weights))
+  seconds, centroids = _median(lambda: seed(noise, x, weights, kept))
   stages['k-means: seeding'] = seconds, None
   lloyd = jax.jit(
     functools.partial(
@@ -126,7 +126,9 @@ def profile_warm() -> dict[str, tuple[float, float | None]]:
       tolerance=kmeans.TOLERANCE,
     )
   )
-  seconds, (centroids, passes) = _median(lambda: lloyd(x, weights, centroids))
+  seconds, (centroids, passes) = _median(
+    lambda: lloyd(x, weights, centroids, kept)
+  )
   passes = int(passes)
   stages[f'k-means: {passes} iterations'] = seconds, passes * 2 * n * k * kept
 

@@ -9,7 +9,9 @@ Axes: N examples, D features, K components, T blocks, B examples of a block.
 """
 
 import contextlib
+import functools
 import math
+from collections.abc import Callable
 
 import flax
 import jax
@@ -20,6 +22,11 @@ from neucrab_jax import parallel
 
 # Below this many dimensions a matmul is too small for padding to be felt.
 SMALLEST_BUCKET = 32
+
+# Within a bucket, a matmul is as wide as the data but for a sixteenth of it, or
+# for what fills a vector register.
+STEPS = 16
+SMALLEST_STEP = 16
 
 # Elements of the B×K array that a scan holds: 4 MiB in f32, a core's share of
 # the last cache level, and big enough that a matmul runs at full speed.
@@ -46,6 +53,30 @@ F64_ELEMENTS = 1 << 24
 def bucket(size: int) -> int:
   """The dimensions to pad `size` dimensions to: the next power of two."""
   return max(SMALLEST_BUCKET, 1 << (size - 1).bit_length())
+
+
+def at_width(
+  num_dims: jax.Array | int,
+  width: int,
+  compute: Callable[[int], jax.Array],
+) -> jax.Array:
+  """`compute(w)`, w the least of some widths that is no less than `num_dims`.
+
+  A bucket is up to twice as wide as the data, and the time is in matmuls that
+  are as wide as it. So a program has each of them at several widths, of which
+  one runs; they take next to no time to compile.
+
+  Args:
+    num_dims: of the `width` dimensions, those that are not padding.
+    width: a bucket.
+    compute: called once for each width; its results have the same shape.
+  """
+  step = max(SMALLEST_STEP, width // STEPS)
+  # More than half of a bucket is filled, or the next smaller one would do.
+  least = 0 if width <= SMALLEST_BUCKET else width // 2
+  widths = range(least + step, width + 1, step)
+  index = jnp.searchsorted(jnp.array(widths), num_dims)
+  return jax.lax.switch(index, [functools.partial(compute, w) for w in widths])
 
 
 def is_traced(*arrays) -> bool:
@@ -113,6 +144,17 @@ def to_blocks(x, shape: tuple[int, int]) -> jax.Array:
   return padded.reshape(*shape, *x.shape[1:])
 
 
+def place_weights(example_weights, shape: tuple[int, int], devices):
+  """Cuts weights as `place` cuts examples: [..., N] to [..., T, B]."""
+  weights = as_float(example_weights)
+  leading = weights.shape[:-1]
+  weights = pad(weights, (*leading, shape[0] * shape[1]))
+  weights = weights.reshape(*leading, *shape)
+  if devices is None:
+    return weights
+  return parallel.spread(weights, axis=weights.ndim - 1, devices=devices)
+
+
 def place(x, example_weights, width: int, devices) -> tuple:
   """Examples and their weights in blocks, spread over devices if there are any.
 
@@ -132,13 +174,10 @@ def place(x, example_weights, width: int, devices) -> tuple:
   shape = block_shape(n, width, num_devices)
   # Examples and dimensions at once: each padding by itself is a copy.
   padded = pad(as_float(x), (shape[0] * shape[1], bucket(d)))
-  placed = (
-    padded.reshape(*shape, bucket(d)),
-    to_blocks(as_float(example_weights), shape),
-  )
-  if devices is None:
-    return placed
-  return tuple(parallel.spread(a, axis=1, devices=devices) for a in placed)
+  placed = padded.reshape(*shape, bucket(d))
+  if devices is not None:
+    placed = parallel.spread(placed, axis=1, devices=devices)
+  return placed, place_weights(example_weights, shape, devices)
 
 
 def key_kind(keys: jax.Array) -> str:

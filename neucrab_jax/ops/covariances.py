@@ -112,12 +112,22 @@ def log_joint_of(
   constant = constant - 0.5 * jnp.sum(
     jnp.log(p.variances) + p.means**2 * precisions, axis=1
   )
-  coefficients = jnp.concatenate(
-    [p.means * precisions, -0.5 * precisions, constant[:, None]], axis=1
-  ).T
-  return lambda x: jnp.matmul(
-    moments(x), coefficients, precision=blocks.PRECISION
-  )
+  coefficients = _interleave(constant, p.means * precisions, -0.5 * precisions)
+
+  def log_joint(x):
+    statistics = moments(x)
+
+    def at_width(w):
+      used = slice(2 * w + 1)
+      return jnp.matmul(
+        statistics[:, used],
+        coefficients[:, used].T,
+        precision=blocks.PRECISION,
+      )
+
+    return blocks.at_width(num_dims, x.shape[1], at_width)
+
+  return log_joint
 
 
 def refine(
@@ -158,9 +168,35 @@ def refine(
   return jnp.logaddexp(exact, largest + jnp.log(rest))
 
 
+def _interleave(constant, first, second) -> jax.Array:
+  """[M], [M, D] and [M, D] to [M, 2 D + 1], padded dimensions at the end."""
+  pairs = jnp.stack([first, second], axis=-1).reshape(len(first), -1)
+  return jnp.concatenate([constant[:, None], pairs], axis=1)
+
+
 def moments(x: jax.Array) -> jax.Array:
   """[B, D] to [B, 2 D + 1]: all that a diagonal Gaussian sees of an example."""
-  return jnp.concatenate([x, x**2, jnp.ones_like(x[:, :1])], axis=1)
+  return _interleave(jnp.ones_like(x[:, 0]), x, x**2)
+
+
+def separate(sums: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """[K, 2 D + 1] sums of moments to [K] mass, [K, D] of x and [K, D] of x²."""
+  return sums[:, 0], sums[:, 1::2], sums[:, 2::2]
+
+
+def weighted_moments(
+  weights: jax.Array, scale: jax.Array, x: jax.Array, num_dims: jax.Array
+) -> jax.Array:
+  """[B, K] weights, times [B] scale, and [B, D] to [K, 2 D + 1] sums."""
+  statistics, d = moments(x) * scale[:, None], x.shape[1]
+
+  def at_width(w):
+    sums = jnp.matmul(
+      weights.T, statistics[:, : 2 * w + 1], precision=blocks.PRECISION
+    )
+    return jnp.pad(sums, ((0, 0), (0, 2 * (d - w))))
+
+  return blocks.at_width(num_dims, d, at_width)
 
 
 def second_moment(x: jax.Array, weights: jax.Array) -> jax.Array:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.ops import blocks, covariances, kmeans
+from neucrab_jax.ops import covariances, kmeans
 
 # The log weight of a component that holds no example: finite, so that nothing
 # becomes NaN, and exactly zero once exponentiated.
@@ -23,10 +23,6 @@ LOG_ZERO = -1e30
 # What scikit-learn adds to every component's mass (ten roundings of f64): one
 # that lost all its examples retires to the data's centre, with no variance.
 EMPTY_MASS = 2.22e-15
-
-# From this bucket on there are narrower programs too: below it, a bucket that
-# is half empty costs less than they would take to compile.
-SPLIT_BUCKET = 256
 
 # Two mean log-likelihoods nearer than this many roundings of them are equal: a
 # tolerance below it would have EM chase noise.
@@ -64,78 +60,37 @@ def expect(log_joint: jax.Array) -> tuple[jax.Array, ...]:
   return unnormalised, total, (largest + jnp.log(total))[:, 0]
 
 
-def _sums(data: Data, p: covariances.Parameters, width: int):
-  """Sufficient statistics in one pass, of the first `width` dimensions.
-
-  Args:
-    data: the examples.
-    p: the mixture, of `width` dimensions.
-    width: of the D dimensions, those that are not all padding.
+def _sums(data: Data, p: covariances.Parameters):
+  """Sufficient statistics under a mixture, in one pass.
 
   Returns:
     [K, 2 D + 1] moments and the [] summed log-likelihood.
   """
-  num_dims, k = jnp.sum(data.mask), p.means.shape[0]
+  num_dims = jnp.sum(data.mask)
   log_joint_of = covariances.log_joint_of(p, num_dims, data.kind)
 
   def add_block(sums, block):
     x, w = block
-    x = x[:, :width]
     log_joint = log_joint_of(x)
     unnormalised, total, log_density = expect(log_joint)
     if data.kind in ('diag', 'spherical'):
       log_density = covariances.refine(p, num_dims, log_joint, total, x)
-    moments = jnp.matmul(
-      unnormalised.T,
-      covariances.moments(x) * (w[:, None] / total),
-      precision=blocks.PRECISION,
+    moments = covariances.weighted_moments(
+      unnormalised, w / total[:, 0], x, num_dims
     )
     return (sums[0] + moments, sums[1] + jnp.sum(w * log_density)), None
 
-  dtype, padding = data.x.dtype, data.x.shape[-1] - width
-  zeros = (jnp.zeros((k, 2 * width + 1), dtype), jnp.zeros((), dtype))
-  (sums, log_likelihood), _ = jax.lax.scan(
-    add_block, zeros, (data.x, data.weights)
-  )
-  first, second, mass = jnp.split(sums, [width, 2 * width], axis=1)
-  pad = ((0, 0), (0, padding))
-  sums = [jnp.pad(first, pad), jnp.pad(second, pad), mass]
-  return jnp.concatenate(sums, axis=1), log_likelihood
-
-
-def _narrowest_sums(data: Data, p: covariances.Parameters):
-  """The sums under a mixture, at the narrowest width that holds the data.
-
-  A bucket is up to twice as wide as the data, and EM's time is in matmuls as
-  wide as its bucket. So a wide bucket has programs of several widths in it, of
-  which one runs: a compilation that is a little longer, not one more.
-  """
-  num_dims, d = jnp.sum(data.mask), data.mask.shape[0]
-
-  def sums_at(width):
-    narrow = p
-    if width < d:
-      narrow = p.replace(
-        means=p.means[:, :width], variances=p.variances[:, :width]
-      )
-    return _sums(data, narrow, width)
-
-  if data.kind in ('tied', 'full') or d < SPLIT_BUCKET:
-    return sums_at(d)
-  # A bucket is a power of two, so that less than half of it was the last one.
-  widths = [d * eighths // 8 for eighths in (5, 6, 7, 8)]
-  return jax.lax.switch(
-    jnp.searchsorted(jnp.array(widths), num_dims),
-    [lambda width=width: sums_at(width) for width in widths],
-  )
+  (k, d), dtype = p.means.shape, data.x.dtype
+  zeros = (jnp.zeros((k, 2 * d + 1), dtype), jnp.zeros((), dtype))
+  sums, _ = jax.lax.scan(add_block, zeros, (data.x, data.weights))
+  return sums
 
 
 def _maximise(data: Data, sums: jax.Array, posteriors_of: Callable):
   """Parameters from [K, 2 D + 1] sums, and for `full` from posteriors."""
-  d = data.mask.shape[0]
-  mass = sums[:, -1] + EMPTY_MASS
-  averages = sums[:, :-1] / mass[:, None]
-  means = averages[:, :d]
+  mass, first, second = covariances.separate(sums)
+  mass = mass + EMPTY_MASS
+  means = first / mass[:, None]
   shares = mass / jnp.sum(mass)
   if data.kind == 'tied':
     variances = covariances.tied(data.second, means, shares, data.mask)
@@ -144,7 +99,7 @@ def _maximise(data: Data, sums: jax.Array, posteriors_of: Callable):
       data.x, data.weights, posteriors_of, means, mass, data.mask
     )
   else:
-    variances = averages[:, d:] - means**2
+    variances = second / mass[:, None] - means**2
     if data.kind == 'spherical':
       mean = jnp.sum(jnp.where(data.mask, variances, 0), axis=1, keepdims=True)
       variances = jnp.broadcast_to(mean / jnp.sum(data.mask), variances.shape)
@@ -165,22 +120,22 @@ def _posteriors_by(log_joint_of: Callable) -> Callable:
 
 def start(data: Data, centroids: jax.Array) -> covariances.Parameters:
   """An M-step on hard assignments to the nearest of [K, D] centroids."""
-  k, d = centroids.shape
+  (k, d), num_dims = centroids.shape, jnp.sum(data.mask)
 
   def add_block(sums, block):
     x, w = block
-    index, _ = kmeans.nearest(x, centroids)
+    index, _ = kmeans.nearest(x, centroids, num_dims)
     moments = covariances.moments(x) * w[:, None]
     return sums + jax.ops.segment_sum(moments, index, num_segments=k), None
 
   def posteriors_of(x):
-    index, _ = kmeans.nearest(x, centroids)
+    index, _ = kmeans.nearest(x, centroids, num_dims)
     return (index[:, None] == jnp.arange(k)).astype(x.dtype)
 
   zeros = jnp.zeros((k, 2 * d + 1), data.x.dtype)
   sums, _ = jax.lax.scan(add_block, zeros, (data.x, data.weights))
   parameters = _maximise(data, sums, posteriors_of)
-  log_weights = jnp.where(sums[:, -1] > 0, parameters.log_weights, LOG_ZERO)
+  log_weights = jnp.where(sums[:, 0] > 0, parameters.log_weights, LOG_ZERO)
   return parameters.replace(log_weights=log_weights)
 
 
@@ -203,7 +158,7 @@ def run(data: Data, parameters, *, max_iterations, tolerance):
 
   def step(state):
     before, i, _, history = state
-    sums, log_likelihood = _narrowest_sums(data, before)
+    sums, log_likelihood = _sums(data, before)
     log_likelihood = log_likelihood / jnp.sum(data.weights)
     log_joint_of = covariances.log_joint_of(before, num_dims, data.kind)
     parameters = _maximise(data, sums, _posteriors_by(log_joint_of))

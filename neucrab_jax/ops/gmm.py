@@ -10,6 +10,7 @@ Reference:
 """
 
 import functools
+import math
 from collections.abc import Sequence
 
 import flax
@@ -63,15 +64,18 @@ def _fit(
     num_components, max_iterations, covariance, dtype,
 ):  # fmt: skip
   mask = jnp.arange(x.shape[-1]) < num_dims
-  data = em.make_data(x, weights, mask, covariance)
 
-  def fit_one(noise):
+  def fit_one(noise, weights):
+    data = em.make_data(x, weights, mask, covariance)
     if initial_means is None:
-      centroids = kmeans.seed(noise, x, weights, num_clusters=num_components)
+      centroids = kmeans.seed(
+        noise, x, weights, num_dims, num_clusters=num_components
+      )
       centroids, _ = kmeans.lloyd(
         x,
         weights,
         centroids,
+        num_dims,
         max_iterations=KMEANS_ITERATIONS,
         tolerance=kmeans.TOLERANCE,
       )
@@ -84,12 +88,14 @@ def _fit(
     )
 
   if noise.ndim == 1:
-    fitted = fit_one(noise)
+    fitted = fit_one(noise, weights)
   elif jax.default_backend() == 'cpu':
     # One seed keeps all cores busy, and none waits for the slowest to converge.
-    fitted = jax.lax.map(fit_one, noise)
+    weights = jnp.broadcast_to(weights, (len(noise), *weights.shape[-2:]))
+    fitted = jax.lax.map(lambda pair: fit_one(*pair), (noise, weights))
   else:
-    fitted = jax.vmap(fit_one)(noise)
+    axes = (0, 0 if weights.ndim == 3 else None)
+    fitted = jax.vmap(fit_one, axes)(noise, weights)
   parameters, num_iterations, converged, history = fitted
   variances = parameters.variances
   if covariance == 'spherical':
@@ -146,7 +152,9 @@ def fit_many(
     z: [N, D].
     num_components: as in `fit`, like all that follow.
     initial_means: [K, D]
-    example_weights: [N]
+    example_weights: [N], or [S, N] for weights of each mixture's own, such as
+      those of a bootstrap. Variances are floored by the data's under the mean
+      of the weights.
     covariance: see `fit`.
     max_iterations: see `fit`.
     tolerance: see `fit`.
@@ -160,7 +168,14 @@ def fit_many(
   """
   if initial_means is not None:
     num_components = len(initial_means)
-  blocks.check(z, num_components, example_weights)
+  apart = np.ndim(example_weights) == 2
+  if apart and len(example_weights) != len(keys):
+    raise ValueError(
+      f'Expected example_weights of shape [N] or [{len(keys)}, N], a row for '
+      f'each key, got {np.shape(example_weights)}.'
+    )
+  mean_weights = example_weights.mean(axis=0) if apart else example_weights
+  blocks.check(z, num_components, mean_weights)
   if covariance not in covariances.KINDS:
     raise ValueError(
       f'Unknown covariance {covariance!r}. '
@@ -175,11 +190,13 @@ def fit_many(
   dtype = jnp.result_type(float)
   with blocks.precision_for(z, num_components):
     x, weights, affine = blocks.place_standardised(
-      z, example_weights, num_components, devices
+      z, mean_weights, num_components, devices
     )
+    if apart:
+      weights = blocks.place_weights(example_weights, weights.shape, devices)
     if initial_means is None:
       noise = kmeans.draw_noise(
-        keys, num_examples=weights.size, num_clusters=num_components
+        keys, num_examples=math.prod(x.shape[:2]), num_clusters=num_components
       )
     else:
       initial_means = blocks.pad(
@@ -329,8 +346,8 @@ def predictions(
     z: [N, D], the examples.
     labels: [N], integers from 0 to C − 1.
     num_classes: C.
-    example_weights: [N], how often an example counts in P(y | v); all one if
-      not given.
+    example_weights: [N] or [S, N], how often an example counts in P(y | v); all
+      one if not given.
 
   Returns:
     [N] or [S, N], in [0, 1]. N×K posteriors are never held.
@@ -339,17 +356,25 @@ def predictions(
     Li et al., section 3.2; Nguyen et al., LEEP, ICML 2020, equation 1.
   """
   parameters, z, d = _parameters(mixture, z)
+  apart = np.ndim(example_weights) == 2
   x, weights = blocks.place(
-    z, example_weights, parameters.log_weights.shape[-1], None
+    z,
+    None if apart else example_weights,
+    parameters.log_weights.shape[-1],
+    None,
   )
+  shape = weights.shape
+  if apart:
+    weights = blocks.place_weights(example_weights, shape, None)
   labels = labels if blocks.is_traced(labels) else np.asarray(labels)
   predict = functools.partial(
     posteriors.predictions, kind=mixture.covariance, num_classes=num_classes
   )
   if mixture.log_weights.ndim == 2:
-    predict = jax.vmap(predict, in_axes=(0, None, None, None, None))
+    axes = (0, None, None, 0 if apart else None, None)
+    predict = jax.vmap(predict, axes)
   predicted = predict(
-    parameters, x, blocks.to_blocks(labels, weights.shape), weights, d
+    parameters, x, blocks.to_blocks(labels, shape), weights, d
   )
   predicted = predicted.reshape(*mixture.log_weights.shape[:-1], -1)
   return blocks.crop(predicted, (*predicted.shape[:-1], len(z)))
@@ -370,7 +395,7 @@ def leep(
     z: [N, D]
     labels: [N]
     num_classes: C.
-    example_weights: [N], which count in the mean over examples too.
+    example_weights: [N] or [S, N], which count in the mean over examples too.
 
   Returns:
     [] or [S], in nats, at most zero; larger is better.
@@ -390,4 +415,4 @@ def leep(
     return jnp.mean(logs, axis=-1)
   # An example that is left out may well have no probability at all.
   weights = jnp.asarray(example_weights, logs.dtype)
-  return jnp.sum(weights * logs, axis=-1) / jnp.sum(weights)
+  return jnp.sum(weights * logs, axis=-1) / jnp.sum(weights, axis=-1)

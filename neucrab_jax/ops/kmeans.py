@@ -35,6 +35,10 @@ OVERSAMPLING = 0.5
 # them: of 5,000 examples in 283 dimensions, 500 components lost 4.6 nats by it.
 FEW_EXAMPLES = 16
 
+# Up to this many products of candidates are computed in one matmul, half a GiB
+# in f64 with their distances; of more, those that are asked for.
+DISTANCES_AT_ONCE = 1 << 25
+
 # Centroids that move less than this share of the data's variance, which is one
 # where they are fitted, have arrived; scikit-learn's default.
 TOLERANCE = 1e-4
@@ -48,18 +52,30 @@ class KMeans:
   num_iterations: jax.Array  # []
 
 
-def nearest(x: jax.Array, centroids: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _products(x: jax.Array, y: jax.Array, num_dims: jax.Array) -> jax.Array:
+  """[M, D] and [K, D], of which the last dimensions are padding, to [M, K]."""
+  return blocks.at_width(
+    num_dims,
+    x.shape[1],
+    lambda w: jnp.matmul(x[:, :w], y[:, :w].T, precision=blocks.PRECISION),
+  )
+
+
+def nearest(
+  x: jax.Array, centroids: jax.Array, num_dims: jax.Array
+) -> tuple[jax.Array, jax.Array]:
   """The nearest centroid of each example, and the squared distance to it.
 
   Args:
     x: [B, D], centred: the expanded square cancels where offsets are large.
     centroids: [K, D]
+    num_dims: of the D dimensions, those that are not padding.
 
   Returns:
     [B] indices, the first of equals, and [B] squared distances.
   """
   k = centroids.shape[0]
-  product = jnp.matmul(x, centroids.T, precision=blocks.PRECISION)
+  product = _products(x, centroids, num_dims)
   partial = jnp.sum(centroids**2, axis=1) - 2 * product
   best = jnp.min(partial, axis=1)
   # Several times faster on a CPU than argmin, and equal to it.
@@ -68,18 +84,19 @@ def nearest(x: jax.Array, centroids: jax.Array) -> tuple[jax.Array, jax.Array]:
   return jnp.min(index, axis=1), distance
 
 
-def _nearest_of_all(x: jax.Array, centroids: jax.Array):
+def _nearest_of_all(x: jax.Array, centroids: jax.Array, num_dims: jax.Array):
   """`nearest` for [T, B, D] blocks."""
-  return jax.lax.map(lambda block: nearest(block, centroids), x)
+  return jax.lax.map(lambda block: nearest(block, centroids, num_dims), x)
 
 
-def _candidates(noise, x, weights, num_candidates):
+def _candidates(noise, x, weights, num_dims, num_candidates):
   """Draws candidates, with the weight of the examples nearest to each.
 
   Args:
     noise: [T B, R], in (0, 1), of R rounds; they divide M evenly.
     x: [T, B, D]
     weights: [T, B]
+    num_dims: see `nearest`.
     num_candidates: M.
 
   Returns:
@@ -99,7 +116,7 @@ def _candidates(noise, x, weights, num_candidates):
     distances, assignments = state
     rows = top(jnp.log(weights * distances), round_index)
     new = x[rows]
-    index, distance = _nearest_of_all(x, new)
+    index, distance = _nearest_of_all(x, new, num_dims)
     closer = distance < distances
     chosen = jnp.zeros(shape, bool).at[rows].set(True)
     assignments = jnp.where(closer, index + round_index * drawn, assignments)
@@ -108,7 +125,7 @@ def _candidates(noise, x, weights, num_candidates):
 
   # The first round has nothing to be far from.
   new = x[top(jnp.log(weights), 0)]
-  assignments, distances = _nearest_of_all(x, new)
+  assignments, distances = _nearest_of_all(x, new, num_dims)
   state, rest = jax.lax.scan(
     draw, (distances, assignments), jnp.arange(1, num_rounds)
   )
@@ -118,19 +135,24 @@ def _candidates(noise, x, weights, num_candidates):
   return candidates, mass
 
 
-def _greedy(noise, candidates, mass):
+def _greedy(noise, candidates, mass, num_dims):
   """Greedy k-means++ on few points: [K, trials], [M, D], [M] to [K, D]."""
-  num_clusters = noise.shape[0]
+  num_clusters, num_candidates = noise.shape[0], mass.shape[0]
   norms = jnp.sum(candidates**2, axis=1)
+  at_once = num_candidates**2 <= DISTANCES_AT_ONCE
+  if at_once:
+    all_products = _products(candidates, candidates, num_dims)
 
   def pick_rows(odds, noise):
     total = jnp.cumsum(odds)
     rows = jnp.searchsorted(total, noise * total[-1], side='right')
-    return jnp.minimum(rows, mass.shape[0] - 1)
+    return jnp.minimum(rows, num_candidates - 1)
 
   def distances_to(rows):
-    product = jnp.matmul(
-      candidates[rows], candidates.T, precision=blocks.PRECISION
+    product = (
+      all_products[rows]
+      if at_once
+      else _products(candidates[rows], candidates, num_dims)
     )
     squares = jnp.maximum(norms[rows][:, None] + norms - 2 * product, 0)
     # A point is at no distance from itself, which rounding forgets.
@@ -187,13 +209,14 @@ def draw_noise(
   return noise if blocks.is_traced(noise) else np.asarray(noise)
 
 
-def seed(noise, x, weights, *, num_clusters: int) -> jax.Array:
+def seed(noise, x, weights, num_dims, *, num_clusters: int) -> jax.Array:
   """Spreads K centroids over the data.
 
   Args:
     noise: [count], from `draw_noise` for T B examples.
     x: [T, B, D], centred.
     weights: [T, B], zero where there is no example.
+    num_dims: see `nearest`.
     num_clusters: K, at most T B.
 
   Returns:
@@ -207,17 +230,20 @@ def seed(noise, x, weights, *, num_clusters: int) -> jax.Array:
     candidates, mass = x.reshape(-1, x.shape[-1]), weights.reshape(-1)
   else:
     draws = draws.reshape(-1, SEEDING_ROUNDS)
-    candidates, mass = _candidates(draws, x, weights, SEEDING_ROUNDS * drawn)
-  return _greedy(trials.reshape(num_clusters, -1), candidates, mass)
+    candidates, mass = _candidates(
+      draws, x, weights, num_dims, SEEDING_ROUNDS * drawn
+    )
+  return _greedy(trials.reshape(num_clusters, -1), candidates, mass, num_dims)
 
 
-def lloyd(x, weights, centroids, *, max_iterations, tolerance):
+def lloyd(x, weights, centroids, num_dims, *, max_iterations, tolerance):
   """Lloyd's iterations.
 
   Args:
     x: [T, B, D], centred.
     weights: [T, B], zero where there is no example.
     centroids: [K, D] to start from.
+    num_dims: see `nearest`.
     max_iterations: at most this many passes over the data.
     tolerance: summed squared movement of the centroids at which to stop.
 
@@ -229,7 +255,7 @@ def lloyd(x, weights, centroids, *, max_iterations, tolerance):
 
   def add_block(sums, block):
     x, w = block
-    index, _ = nearest(x, sums[2])
+    index, _ = nearest(x, sums[2], num_dims)
     add = functools.partial(
       jax.ops.segment_sum, segment_ids=index, num_segments=num_clusters
     )
@@ -256,16 +282,17 @@ def lloyd(x, weights, centroids, *, max_iterations, tolerance):
 
 
 @functools.partial(jax.jit, static_argnames='num_clusters')
-def _fit(noise, x, weights, affine, max_iterations, *, num_clusters):
-  centroids = seed(noise, x, weights, num_clusters=num_clusters)
+def _fit(noise, x, weights, affine, num_dims, max_iterations, *, num_clusters):
+  centroids = seed(noise, x, weights, num_dims, num_clusters=num_clusters)
   centroids, num_iterations = lloyd(
     x,
     weights,
     centroids,
+    num_dims,
     max_iterations=max_iterations,
     tolerance=TOLERANCE,
   )
-  assignments, distances = _nearest_of_all(x, centroids)
+  assignments, distances = _nearest_of_all(x, centroids, num_dims)
   return KMeans(
     centroids=centroids * affine.scale + affine.centre,
     assignments=assignments.reshape(-1),
@@ -309,7 +336,7 @@ def fit(
   )
   noise = draw_noise(key, num_examples=weights.size, num_clusters=num_clusters)
   found = _fit(
-    noise, x, weights, affine, max_iterations, num_clusters=num_clusters
+    noise, x, weights, affine, d, max_iterations, num_clusters=num_clusters
   )
   if devices is not None:
     found = parallel.fetch(found)

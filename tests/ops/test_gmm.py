@@ -172,6 +172,32 @@ def test_many_seeds_are_each_seed(features):
   np.testing.assert_allclose(scores, alone, atol=1e-4)
 
 
+def test_each_seed_may_have_weights_of_its_own(features):
+  x, y = features
+  y = np.roll(y, 1)  # that no component tells apart
+  keys = jax.random.split(KEY, 3)
+  weights = np.random.default_rng(0).exponential(size=(3, len(x)))
+  many = gmm.fit_many(keys, x, initial_means=x[:8], example_weights=weights)
+  scores = gmm.leep(many, x, y, num_classes=6, example_weights=weights)
+  for i, row in enumerate(weights):
+    one = gmm.fit(KEY, x, initial_means=x[:8], example_weights=row)
+    np.testing.assert_allclose(many.means[i], one.means, atol=1e-4)
+    score = gmm.leep(one, x, y, num_classes=6, example_weights=row)
+    assert float(scores[i]) == pytest.approx(float(score), abs=1e-4)
+    assert score < -1
+
+
+def test_weights_for_another_number_of_seeds_are_refused(features):
+  x, _ = features
+  with pytest.raises(ValueError, match=r'\[2, N\].*\(3, 600\)'):
+    gmm.fit_many(
+      jax.random.split(KEY),
+      x,
+      num_components=5,
+      example_weights=np.ones((3, 600)),
+    )
+
+
 @pytest.mark.slow
 def test_one_compilation_serves_many_checkpoints(features):
   x, y = features
