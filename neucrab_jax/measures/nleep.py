@@ -19,6 +19,11 @@ from neucrab_jax.ops import gmm, pca
 # What the public code of PACTran adds to a probability before its log.
 _PACTRAN_EPSILON = 1e-10
 
+# Of EM on a resample, from the mixture of all examples. On ten Gaussian classes
+# the standard error was then a seventh below the score's true standard
+# deviation over new examples; with EM to its end it was a fifth above.
+_RESAMPLE_ITERATIONS = 5
+
 
 @dataclasses.dataclass(frozen=True)
 class _Variant:
@@ -114,12 +119,11 @@ def _resample(
   z: jax.Array,
   labels: np.ndarray,
   example_weights: np.ndarray,
-  **options,
 ) -> np.ndarray:
   """Scores of weighted examples, by mixtures that go on from a given one, [R].
 
-  From its means EM is done in a few iterations, and what the resamples differ
-  by is the examples, not the luck of another initialisation.
+  What the resamples differ by is then the examples, not the luck of another
+  initialisation.
   """
   num_classes = int(np.max(labels)) + 1
   scores = []
@@ -130,7 +134,7 @@ def _resample(
       initial_means=mixture.means,
       example_weights=weights,
       covariance=chosen.covariance,
-      **options,
+      max_iterations=_RESAMPLE_ITERATIONS,
     )
     predictions = gmm.predictions(
       fitted, z, labels, num_classes=num_classes, example_weights=weights
@@ -223,8 +227,6 @@ def nleep(
     z,
     labels,
     example_weights[1:],
-    max_iterations=max_iterations,
-    tolerance=tolerance,
   )
   resampled = scores.mean() + changes - scores[0]
   return inputs.Score(np.append(scores.mean(), resampled), scores.std(ddof=1))

@@ -4,7 +4,7 @@
 from neucrab_jax.measures import inputs
 
 VARIANT = 'of the restored network, its head included'
-SPREAD = 'standard error: none, as no example counts; it is the same over all'
+SPREAD = 'standard error over examples: none, as it sees no example'
 LIMITS: dict = {}
 
 

@@ -206,7 +206,7 @@ def test_a_changed_setting_never_meets_an_old_score(config, tmp_path):
 
 def test_equal_scores_are_told(config, tmp_path, monkeypatch):
   monkeypatch.setattr(
-    measures, 'evaluate', lambda *a, **k: measures.Evaluation(-1.0, 0.1, ())
+    measures, 'evaluate', lambda *a, **k: measures.Evaluation(-1.0, 0.1)
   )
   result = ranking.rank(config, str(tmp_path))
   assert [entry['checkpoint'] for entry in result['ranking']] == list(PAIR)
@@ -328,11 +328,11 @@ def test_a_bad_file_fails_alone(bad, tmp_path):
 
 def test_no_file_is_refused(tmp_path):
   with pytest.raises(ValueError, match='No file matches'):
-    candidates.from_files(str(tmp_path / '*.npz'), measure='knn')
+    candidates.from_files(str(tmp_path / '*.npz'), chosen=('knn',))
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):
   for folder in ('x', 'y'):
     make_files(tmp_path / folder)
   with pytest.raises(ValueError, match="would all be called 'a'"):
-    candidates.from_files(str(tmp_path / '*' / '*.npz'), measure='knn')
+    candidates.from_files(str(tmp_path / '*' / '*.npz'), chosen=('knn',))
