@@ -48,14 +48,6 @@ def test_linear_agrees_with_scikit_learn_on_the_same_splits(kind):
   assert found.score == pytest.approx(np.mean(accuracies), abs=one)
 
 
-def test_linear_holds_out_a_quarter_of_every_class():
-  labels = np.repeat([0, 1, 2, 3], [40, 20, 4, 1])
-  held_out = splits.held_out(jax.random.key(0), labels, num_splits=6)
-  for test in held_out:
-    assert np.bincount(labels[test], minlength=4).tolist() == [10, 5, 1, 0]
-  assert len(np.unique(held_out, axis=0)) == 6
-
-
 @pytest.mark.filterwarnings('ignore:3 of 3 classes')
 def test_linear_refuses_classes_of_single_examples():
   with pytest.raises(ValueError, match='No class has two examples'):

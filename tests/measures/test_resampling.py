@@ -41,11 +41,11 @@ def test_copies_keep_every_example_s_class():
   assert stats.chisquare(counts).pvalue > 1e-3
 
 
-@pytest.mark.parametrize('name', ['knn', 'lfc', 'class_separation', 'parc'])
+@pytest.mark.parametrize('name', ['knn', 'lfc', 'class_separation'])
 def test_standard_error_is_the_spread_over_other_examples(name):
-  """Of 40 data sets from one distribution, against the mean estimate."""
+  """Of 30 data sets from one distribution, against the mean estimate."""
   scores, errors = [], []
-  for seed in range(40):
+  for seed in range(30):
     x, labels = problems.make('plain', seed=7, num_examples=4000)
     chosen = np.random.default_rng(seed).choice(4000, 200, replace=False)
     found = measures.evaluate(
@@ -53,7 +53,7 @@ def test_standard_error_is_the_spread_over_other_examples(name):
     )
     scores.append(found.score)
     errors.append(found.stderr)
-  # The standard deviation of 40 has a standard error of a ninth of itself.
+  # The standard deviation of 30 has a standard error of an eighth of itself.
   assert np.mean(errors) == pytest.approx(np.std(scores, ddof=1), rel=0.4)
 
 
@@ -70,7 +70,8 @@ LIMITS = {'power': (0.0, None)}
 def between_variance(*, features, labels, power=1.0):
   """How much of the variance is between classes."""
   means = jnp.stack([features[labels == c].mean(0) for c in np.unique(labels)])
-  return jnp.sum(jnp.var(means, axis=0)) ** power / jnp.sum(jnp.var(features, 0))
+  between = jnp.sum(jnp.var(means, axis=0))
+  return (between / jnp.sum(jnp.var(features, axis=0))) ** power
 '''
   module = types.ModuleType('between_variance')
   exec(source, module.__dict__)
@@ -92,7 +93,7 @@ def test_a_measure_of_ten_lines_is_scored_and_resampled():
   assert 0 < found.std == found.stderr
   assert 'resampled' in measures.spread('between_variance')
   assert measures.default_options('between_variance') == {'power': 1.0}
-  with pytest.raises(ValueError, match='at least 0.0, not -1'):
+  with pytest.raises(ValueError, match=r'at least 0\.0, not -1'):
     measures.score('between_variance', features=x, labels=labels, power=-1.0)
   with pytest.raises(ValueError, match='NaN or Inf'):
     measures.score('between_variance', features=jnp.nan * x, labels=labels)
@@ -109,5 +110,5 @@ def test_scores_that_are_no_numbers_are_refused(monkeypatch):
   with pytest.raises(ValueError, match='lfc came to nan'):
     measures.score('lfc', labels=np.arange(10) % 2)
   monkeypatch.setattr(lfc, 'lfc', lambda *, labels, example_weights: np.ones(3))
-  with pytest.raises(ValueError, match='3.* scores for 1 weightings'):
+  with pytest.raises(ValueError, match=r'\(3,\) scores for 1 weightings'):
     measures.score('lfc', labels=np.arange(10) % 2)
