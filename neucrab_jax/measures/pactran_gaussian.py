@@ -27,10 +27,12 @@ _GRADIENT_TOLERANCE = 1e-6
 
 @jax.jit
 def _bounds(
-  x, classifier, labels, example_weights, prior_variance, posterior_variance
-):
-  n, d = x.shape
+  x, classifier, labels, example_weights, num_dims, prior_variance,
+  posterior_variance,
+):  # fmt: skip
+  n = len(x)
   num_classes = classifier.kernel.shape[1]
+  num_weights = num_dims * num_classes
   scale = prior_variance * n  # of the prior, times the temperature N
   logits = linear_ops.logits(classifier, x)
   losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -40,8 +42,8 @@ def _bounds(
   penalty = 0.5 * jnp.sum(classifier.kernel**2) / scale
 
   def bound(weights):
-    trace = weights @ curvatures + d * num_classes / scale
-    precision = trace * scale / (d * num_classes) + _EPSILON
+    trace = weights @ curvatures + num_weights / scale
+    precision = trace * scale / num_weights + _EPSILON
     flatness = (
       0.5 * num_classes * posterior_variance / scale * jnp.log(precision)
     )
@@ -106,6 +108,7 @@ def pactran_gaussian(
       classifier,
       labels,
       example_weights,
+      features.shape[1],
       prior_variance,
       posterior_variance,
     )
