@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Bayesian bootstrap, and measures as a user would add them."""
 
+import pathlib
 import sys
 import types
 
@@ -59,20 +60,13 @@ def test_standard_error_is_the_spread_over_other_examples(name):
 
 @pytest.fixture
 def between_variance(monkeypatch):
-  """A measure in ten lines, as the README adds one."""
-  source = '''
-import jax.numpy as jnp
-import numpy as np
-
-VARIANT = 'share of the variance'
-LIMITS = {'power': (0.0, None)}
-
-def between_variance(*, features, labels, power=1.0):
-  """How much of the variance is between classes."""
-  means = jnp.stack([features[labels == c].mean(0) for c in np.unique(labels)])
-  between = jnp.sum(jnp.var(means, axis=0))
-  return (between / jnp.sum(jnp.var(features, axis=0))) ** power
-'''
+  """The measure of ten lines that the README adds."""
+  readme = pathlib.Path(__file__).parents[2] / 'README.md'
+  (source,) = (
+    block.split('```')[0]
+    for block in readme.read_text(encoding='utf-8').split('```python\n')
+    if 'def between_variance' in block.split('```')[0]
+  )
   module = types.ModuleType('between_variance')
   exec(source, module.__dict__)
   monkeypatch.setitem(sys.modules, 'between_variance', module)
