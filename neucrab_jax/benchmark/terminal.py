@@ -62,13 +62,13 @@ def _side_by_side(
   legend.add_column('checkpoint', overflow='fold')
   legend.add_column('mean rank', justify='right')
   rows = table.Table(title='rank by each measure', padding=(0, 0, 0, 1))
-  rows.add_column('measure', overflow='fold')
+  rows.add_column('measure', no_wrap=True)
   for number, (name, row) in enumerate(
     zip(names, places, strict=True), start=1
   ):
     known = [rank for rank in row if rank is not None]
     legend.add_row(str(number), name, f'{sum(known) / len(known):.1f}')
-    rows.add_column(str(number), justify='right')
+    rows.add_column(str(number), justify='right', no_wrap=True)
   for ranking, row in zip(rankings, zip(*places, strict=True), strict=False):
     rows.add_row(
       ranking['measure']['name'],
@@ -115,7 +115,9 @@ def show(rankings: list[dict[str, Any]], folder: pathlib.Path) -> None:
   console = rich_console.Console(highlight=False)
   alone = len(rankings) == 1
   for part in (_table(rankings[0]),) if alone else _side_by_side(rankings):
-    console.print(part)
+    # Numbers that are cut off say nothing: better a line that wraps.
+    width = console.width if alone else console.measure(part).maximum
+    console.print(part, width=max(console.width, width), crop=False)
   for text in _collect(rankings, 'ranking', 'warnings'):
     console.print(f'[yellow]warning[/] {text}', soft_wrap=True)
   for text in _collect(rankings, 'skipped', 'reason'):
