@@ -77,6 +77,9 @@ def _side_by_side(
   return legend, rows
 
 
+# Columns of text that no table needs.
+_WIDEST = 10_000
+
 # Checkpoints that a line names before it breaks off.
 _MOST_LISTED = 4
 
@@ -115,9 +118,12 @@ def show(rankings: list[dict[str, Any]], folder: pathlib.Path) -> None:
   console = rich_console.Console(highlight=False)
   alone = len(rankings) == 1
   for part in (_table(rankings[0]),) if alone else _side_by_side(rankings):
-    # Numbers that are cut off say nothing: better a line that wraps.
-    width = console.width if alone else console.measure(part).maximum
-    console.print(part, width=max(console.width, width), crop=False)
+    width = console.width
+    if not alone:
+      # Numbers that are cut off say nothing: better a line that wraps.
+      wide = console.options.update(width=_WIDEST)
+      width = max(width, console.measure(part, options=wide).maximum)
+    rich_console.Console(highlight=False, width=width).print(part)
   for text in _collect(rankings, 'ranking', 'warnings'):
     console.print(f'[yellow]warning[/] {text}', soft_wrap=True)
   for text in _collect(rankings, 'skipped', 'reason'):
