@@ -76,11 +76,9 @@ def _fit(f, one_hot, num_dims, variant):
   sigma, vectors = jnp.linalg.eigh(f.T @ f)
   kept = sigma > exact.rank_tolerance(sigma, max(n, width))
   sigma = jnp.where(kept, sigma, 0)
-  # Left singular vectors, zero where there is none.
-  u = (f @ vectors) * jnp.where(
-    kept, 1 / jnp.sqrt(jnp.where(kept, sigma, 1)), 0
-  )
-  x = u.T @ one_hot
+  inverse = jnp.where(kept, 1 / jnp.sqrt(jnp.where(kept, sigma, 1)), 0)
+  # Uᵀ y, without the left singular vectors U themselves.
+  x = inverse[:, None] * (vectors.T @ (f.T @ one_hot))
   squares = jnp.sum(one_hot**2, axis=0)
   residual = jnp.maximum(squares - jnp.sum(x**2, axis=0), 0)
   alpha, beta, m2, error = _fixed_point(sigma, x**2, residual, n)
@@ -98,6 +96,7 @@ def _fit(f, one_hot, num_dims, variant):
     - n * jnp.log(2 * jnp.pi)
   )
   # α, β and m are at their optimum: their changes do not count.
+  u = (f @ vectors) * inverse
   shrink = sigma[:, None] / (sigma[:, None] + alpha / beta)
   errors = one_hot - u @ (x * shrink)
   by_example = 0.5 * (
@@ -111,6 +110,8 @@ def _scores(f, one_hot, example_weights, num_dims, *, variant):
   n, width = f.shape
   if width <= _FIRST_ORDER_WIDTH * n:
     score, slopes = _fit(f, one_hot, num_dims, variant)
+    if len(example_weights) == 1:
+      return score[None]  # and what is not asked for is not computed
     return score + (example_weights - 1) @ slopes
 
   def score_of(weights):
