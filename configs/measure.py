@@ -33,5 +33,7 @@ def get_config(measure: str) -> ml_collections.ConfigDict:
   config.measure.name = measure
   config.measure.options = measures.default_options(measure)
 
+  # Of the examples, for how sure the order is; 0 for none.
+  config.num_resamples = 20
   config.seed = 0
   return config

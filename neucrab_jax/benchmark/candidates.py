@@ -13,9 +13,10 @@ import os
 import pathlib
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import ml_collections
 import numpy as np
 
@@ -34,13 +35,25 @@ class Computed:
     features: of one candidate.
     seconds: by step, such as 'restore' and 'extract'.
     cached: whether they were found in the cache.
+    about: what is known of the checkpoint as a whole, such as num_parameters,
+      for the measures that take it.
     warnings: what a reader of the result should know.
   """
 
   features: features.Features
   seconds: Mapping[str, float]
   cached: bool
+  about: Mapping[str, float] = dataclasses.field(default_factory=dict)
   warnings: tuple[str, ...] = ()
+
+  def inputs(self) -> dict[str, Any]:
+    """All that a measure can be given."""
+    return {
+      'features': self.features.features,
+      'labels': self.features.labels,
+      'source_probs': self.features.source_probs,
+      **self.about,
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +92,14 @@ def _choose(
   return tasks.stratified_sample(
     examples.labels, num_examples=config.num_examples, seed=config.sample_seed
   )
+
+
+def _about(backbone: checkpoints.Backbone) -> dict[str, float]:
+  """What is known of a checkpoint; unknown stays unknown."""
+  sizes = (leaf.size for leaf in jax.tree.leaves(backbone.variables['params']))
+  about = {'num_parameters': sum(sizes)}
+  accuracy = backbone.checkpoint.upstream_accuracy
+  return about if accuracy is None else {**about, 'upstream_accuracy': accuracy}
 
 
 def _compute(
@@ -127,6 +148,7 @@ def _compute(
       'extract': time.perf_counter() - restored,
     },
     cached=cached,
+    about=_about(backbone),
     warnings=tuple(str(warning.message) for warning in caught),
   )
 
@@ -190,33 +212,36 @@ def _fail(advance: Advance, *, error: Exception) -> Computed:
   raise error
 
 
-def _inspect(path: pathlib.Path, measure: str) -> np.ndarray | Exception:
-  """A file's labels, or what is wrong with it."""
+def _inspect(
+  path: pathlib.Path, chosen: Sequence[str]
+) -> np.ndarray | Exception:
+  """A file's labels, or what is wrong with it for every measure."""
   try:
     found = features.read(path)
-    with warnings.catch_warnings():
-      # What the reader should know is told with the score.
-      warnings.simplefilter('ignore', measures.MeasureWarning)
-      measures.check_inputs(
-        measure,
-        features=found.features,
-        labels=found.labels,
-        source_probs=found.source_probs,
-      )
   except (OSError, ValueError) as error:
     return error
-  return found.labels
+  inputs = Computed(found, seconds={}, cached=False).inputs()
+  errors = []
+  for measure in chosen:
+    try:
+      with warnings.catch_warnings():
+        # What the reader should know is told with the score.
+        warnings.simplefilter('ignore', measures.MeasureWarning)
+        measures.check_inputs(measure, **inputs)
+    except ValueError as error:
+      errors.append(error)
+  return errors[0] if len(errors) == len(chosen) else found.labels
 
 
-def from_files(pattern: str, *, measure: str) -> Field:
+def from_files(pattern: str, *, chosen: Sequence[str]) -> Field:
   """Files of features; the stem of a file names its checkpoint.
 
-  All files are looked through before the first is scored. One that the measure
-  cannot take, or whose labels are not those of most others, fails alone.
+  All files are looked through before the first is scored. One that no measure
+  can take, or whose labels are not those of most others, fails alone.
 
   Args:
     pattern: a glob, such as 'DIR/*.npz'.
-    measure: that the features are for.
+    chosen: the measures that the features are for.
 
   Raises:
     ValueError: if no file matches, or two have the same stem.
@@ -234,7 +259,7 @@ def from_files(pattern: str, *, measure: str) -> Field:
     raise ValueError(
       f'{" and ".join(same)} would all be called {stem!r}. Rename some.'
     )
-  labels = {path: _inspect(path, measure) for path in paths}
+  labels = {path: _inspect(path, chosen) for path in paths}
   fingerprints = {
     path: records.digest(found)
     for path, found in labels.items()

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`report.html`: a ranking as one self-contained page, a view of its record."""
+"""`report.html`: rankings as one self-contained page, views of records."""
 
 import io
 import json
 from typing import Any
 
 import jinja2
+import numpy as np
 from matplotlib import figure
+
+from neucrab_jax.benchmark import comparison
 
 _ENVIRONMENT = jinja2.Environment(
   loader=jinja2.PackageLoader('neucrab_jax.benchmark', '.'),
@@ -17,6 +20,8 @@ _ENVIRONMENT = jinja2.Environment(
 )
 # Inches of the plot: its width, what each checkpoint adds, and the axis.
 _WIDTH, _ROW, _AXIS = 7.2, 0.3, 0.8
+# Inches of a cell of the heat map, and the τ from which its number is white.
+_CELL, _DARK = 0.36, 0.6
 
 
 def _plot(ranking: dict[str, Any]) -> str:
@@ -30,7 +35,7 @@ def _plot(ranking: dict[str, Any]) -> str:
   axes.errorbar(
     [entry['score'] for entry in entries],
     [entry['checkpoint'] for entry in entries],
-    xerr=[entry['score_std'] for entry in entries],
+    xerr=[entry['score_std'] or 0 for entry in entries],
     fmt='o',
     color='#1f5fa8',
     ecolor='#7a94b4',
@@ -43,6 +48,10 @@ def _plot(ranking: dict[str, Any]) -> str:
   axes.grid(axis='x', alpha=0.3)
   axes.spines[['top', 'right', 'left']].set_visible(False)
   axes.tick_params(axis='y', length=0)
+  return _svg(plot)
+
+
+def _svg(plot: figure.Figure) -> str:
   svg = io.StringIO()
   # Neither date nor random ids: the same ranking gives the same bytes.
   plot.savefig(svg, format='svg', metadata={'Date': None})
@@ -50,23 +59,60 @@ def _plot(ranking: dict[str, Any]) -> str:
   return text[text.index('<svg') :]
 
 
-def render(ranking: dict[str, Any], *, config: dict[str, Any]) -> str:
+def _heat_map(rankings: list[dict[str, Any]]) -> str:
+  """How measures agree, Kendall's τ of each two, as an SVG element."""
+  names = [ranking['measure']['name'] for ranking in rankings]
+  taus = comparison.agreement(rankings)
+  side = _AXIS + _CELL * len(names)
+  plot = figure.Figure(figsize=(side + _AXIS, side), layout='constrained')
+  axes = plot.subplots()
+  image = axes.imshow(taus, cmap='RdBu', vmin=-1, vmax=1)
+  axes.set_xticks(range(len(names)), names, rotation=90)
+  axes.set_yticks(range(len(names)), names)
+  for (row, column), tau in np.ndenumerate(taus):
+    if np.isfinite(tau):
+      axes.text(
+        column,
+        row,
+        f'{tau:.2f}'.replace('0.', '.'),
+        ha='center',
+        va='center',
+        fontsize=7,
+        color='white' if abs(tau) > _DARK else 'black',
+      )
+  plot.colorbar(image, label="Kendall's τ")
+  return _svg(plot)
+
+
+def render(rankings: list[dict[str, Any]], *, config: dict[str, Any]) -> str:
   """Renders the page.
 
   Args:
-    ranking: the record of `ranking.json`.
+    rankings: records of `ranking.json`, one for each measure of a run.
     config: what the run was asked for.
 
   Returns:
     HTML that needs no other file and no network.
   """
   # In the order they were taken, each once.
-  steps = dict.fromkeys(
-    step for entry in ranking['ranking'] for step in entry['seconds']
-  )
+  steps = {
+    ranking['measure']['name']: list(
+      dict.fromkeys(
+        step for entry in ranking['ranking'] for step in entry['seconds']
+      )
+    )
+    for ranking in rankings
+  }
+  names, ranks = comparison.ranks(rankings)
   return _ENVIRONMENT.get_template('report.html.j2').render(
-    ranking=ranking,
-    plot=_plot(ranking) if ranking['ranking'] else '',
-    steps=list(steps),
+    rankings=rankings,
+    plots={
+      ranking['measure']['name']: _plot(ranking)
+      for ranking in rankings
+      if ranking['ranking']
+    },
+    steps=steps,
+    ranks=dict(zip(names, ranks, strict=True)),
+    heat_map=_heat_map(rankings) if len(rankings) > 1 else '',
     config=json.dumps(config, indent=2),
   )

@@ -31,7 +31,13 @@ def environment(*, seed: int) -> dict[str, Any]:
 
 
 class Judge:
-  """Scores features by one measure; each score is a record on disk."""
+  """Scores features by one measure; each score is a record on disk.
+
+  Attributes:
+    measure: its name.
+    options: all of the measure's.
+    folder: for the measure's results.
+  """
 
   def __init__(
     self,
@@ -39,15 +45,18 @@ class Judge:
     options: Mapping[str, Any],
     *,
     seed: int,
+    num_resamples: int,
     folder: pathlib.Path,
   ):
     self.measure = measure
-    self._options = options
+    self.options = options
+    self.folder = folder
     self._seed = seed
-    self._folder = folder
+    self._num_resamples = num_resamples
     self._key = records.digest(
       measure,
       dict(options),
+      num_resamples,
       environment(seed=seed),
       records.digest_sources(measures, ops),
     )
@@ -55,26 +64,30 @@ class Judge:
   def __call__(
     self, name: str, computed: candidates.Computed
   ) -> dict[str, Any]:
-    """The entry of `ranking.json` for a checkpoint, without its rank."""
+    """The entry of `ranking.json` for a checkpoint, without its place.
+
+    It has its scores on resampled examples beside it, as `resamples`.
+    """
     found = computed.features
     fingerprint = found.fingerprint()
     key = records.digest(self._key, fingerprint)
-    file = self._folder / f'{name}.json'
+    file = self.folder / 'scores' / f'{name}.json'
     score = self._load(file, key=key)
     if score is None:
       start = time.perf_counter()
       evaluation = measures.evaluate(
         self.measure,
-        features=found.features,
-        labels=found.labels,
-        source_probs=found.source_probs,
+        **computed.inputs(),
         seed=self._seed,
-        **self._options,
+        num_resamples=self._num_resamples,
+        **self.options,
       )
       score = {
         'key': key,
         'score': evaluation.score,
         'score_std': evaluation.std,
+        'score_stderr': evaluation.stderr,
+        'resamples': list(evaluation.resamples),
         'seconds': time.perf_counter() - start,
         'warnings': list(evaluation.warnings),
       }
@@ -84,6 +97,8 @@ class Judge:
       'checkpoint': name,
       'score': score['score'],
       'score_std': score['score_std'],
+      'score_stderr': score['score_stderr'],
+      'resamples': score['resamples'],
       'feature_dim': int(found.features.shape[1]),
       'seconds': {
         step: round(value, _SECONDS_DIGITS) for step, value in seconds.items()

@@ -25,6 +25,8 @@ class Checkpoint:
     image_size: pixels, height and width.
     value_range: what 0 and 255 become, for all colours or for each.
     resize_method: a method of `tasks.resize`.
+    upstream_accuracy: on the task that it was pre-trained for, in [0, 1]; None
+      where that is not known.
   """
 
   name: str
@@ -34,3 +36,4 @@ class Checkpoint:
   image_size: int = 224
   value_range: ValueRange = (-1.0, 1.0)
   resize_method: str = 'bilinear'
+  upstream_accuracy: float | None = None

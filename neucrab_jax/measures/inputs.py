@@ -5,7 +5,7 @@ Axes: N examples, D features, C classes, Z source classes.
 """
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -25,12 +25,36 @@ class Score(NamedTuple):
   """What a measure says of one checkpoint.
 
   Attributes:
-    value: [], larger is better.
-    std: [], how sure it is: what the measure's `SPREAD` says.
+    value: [], larger is better; or [R], one for each weighting of the examples.
+    std: [], how sure it is: what the measure's `SPREAD` says. None for the
+      standard error over resamples.
   """
 
   value: jax.Array
-  std: jax.Array
+  std: jax.Array | None = None
+
+
+def as_score(found: Any) -> Score:
+  """What a measure returned: a `Score`, or its value alone."""
+  return found if isinstance(found, Score) else Score(found)
+
+
+def mean_over_examples(
+  values: np.ndarray, example_weights: np.ndarray
+) -> Score:
+  """The score that is a mean of one value for each example.
+
+  Args:
+    values: [N]; or [R, N] if they depend on the weights.
+    example_weights: [R, N], of mean one.
+
+  Returns:
+    [R] means, and the standard error of the first.
+  """
+  values = np.asarray(values, np.float64)
+  first = values.reshape(-1, values.shape[-1])[0]
+  means = np.mean(values * np.asarray(example_weights), axis=1)
+  return Score(means, first.std(ddof=1) / np.sqrt(first.size))
 
 
 def warn(message: str) -> None:
@@ -39,10 +63,11 @@ def warn(message: str) -> None:
 
 
 def check_labels(labels: np.ndarray) -> np.ndarray:
-  """Checks that labels are integers from 0 to C − 1 of at least two classes.
+  """Checks that labels are integers from 0 of at least two classes.
 
   Returns:
-    [N] int32.
+    [N] int32, from 0 to C − 1, numbered anew if some class has no example: a
+    measure meets none that is empty.
 
   Raises:
     ValueError: if not, naming what was found.
@@ -78,7 +103,8 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
       f'{single.size} of {len(counts)} classes have a single example, which '
       f'tells little about them; the first is class {single[0]}.'
     )
-  return labels.astype(np.int32)
+  numbers = np.cumsum(counts > 0) - 1
+  return numbers[labels].astype(np.int32)
 
 
 def _check_matrix(name: str, matrix: np.ndarray, *, rows: int) -> np.ndarray:
@@ -143,3 +169,15 @@ def check_source_probs(
       'were normalised.'
     )
   return (probs / sums).astype(probs.dtype)
+
+
+def check_number(name: str, value: Any) -> float:
+  """Checks what is known of a checkpoint as a whole: a finite number.
+
+  Raises:
+    ValueError: if not, naming what was found.
+  """
+  number = np.asarray(value)
+  if number.ndim or number.dtype.kind not in 'fiu' or not np.isfinite(number):
+    raise ValueError(f'{name} must be a number, not {value!r}.')
+  return float(number)

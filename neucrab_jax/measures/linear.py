@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linear: held-out accuracy of a logistic regression, a control.
 
-Axes: N examples, D features, C classes, S splits.
+Axes: N examples, D features, C classes, S splits, R weightings.
 """
 
 import jax
@@ -9,6 +9,7 @@ import numpy as np
 
 from neucrab_jax.measures import inputs
 from neucrab_jax.ops import linear as linear_ops
+from neucrab_jax.ops import splits
 
 VARIANT = 'held-out accuracy on stratified quarters, standardised features'
 SPREAD = 'standard deviation over splits'
@@ -18,36 +19,13 @@ LIMITS = {
   'max_iterations': (1, None),
 }
 
-# The share of every class that a split holds out.
-_HELD_OUT = 0.25
-
-
-def _held_out(key: jax.Array, labels: np.ndarray, *, num_splits: int):
-  """Which examples each split holds out: a random quarter of every class.
-
-  A class with a single example is never held out.
-
-  Returns:
-    [S, N] bool.
-  """
-  labels = np.asarray(labels)
-  draws = np.asarray(jax.random.uniform(key, (num_splits, len(labels))))
-  counts = np.bincount(labels)
-  quarter = np.minimum(np.ceil(_HELD_OUT * counts), counts - 1)
-  starts = np.cumsum(counts) - counts
-  held_out = np.zeros(draws.shape, bool)
-  for split, draw in enumerate(draws):
-    order = np.lexsort((draw, labels))  # By class, at random within it.
-    place = np.arange(len(labels)) - starts[labels[order]]
-    held_out[split, order] = place < quarter[labels[order]]
-  return held_out
-
 
 def linear(
   *,
   features: jax.Array,
   labels: jax.Array,
   key: jax.Array,
+  example_weights: jax.Array,
   l2: float = 1e-3,
   num_splits: int = 5,
   max_iterations: int = 200,
@@ -58,13 +36,14 @@ def linear(
     features: [N, D].
     labels: [N], integers from 0 to C − 1.
     key: of the splits.
+    example_weights: [R, N]; the classifiers are those of all.
     l2: strength of the penalty on the weights of the mean loss; 1e-3 is
       scikit-learn's C = 1 at 1,000 examples.
     num_splits: S, each of three quarters for training and one held out.
     max_iterations: of L-BFGS.
 
   Returns:
-    The mean accuracy over splits, in [0, 1], and the standard deviation over
+    [R] mean accuracies over splits, in [0, 1], and the standard deviation over
     splits.
 
   Raises:
@@ -73,12 +52,7 @@ def linear(
   Reference:
     Li et al., "Ranking Neural Checkpoints", CVPR 2021, section 3.1.
   """
-  held_out = _held_out(key, labels, num_splits=num_splits)
-  if not held_out.any():
-    raise ValueError(
-      'No class has two examples, so none can be held out for a linear '
-      'classifier.'
-    )
+  held_out = splits.held_out(key, labels, num_splits=num_splits)
   std = np.std(features, axis=0)
   x = (features - np.mean(features, axis=0)) / np.where(std > 0, std, 1)
   classifiers = linear_ops.fit(
@@ -96,5 +70,5 @@ def linear(
       f'{unfinished} of {num_splits} splits.'
     )
   right = np.asarray(linear_ops.predict(classifiers, x)) == labels
-  accuracies = (right & held_out).sum(axis=1) / held_out.sum(axis=1)
-  return inputs.Score(accuracies.mean(), accuracies.std(ddof=1))
+  accuracies = splits.mean_held_out(right, held_out, example_weights)
+  return inputs.Score(accuracies.mean(axis=1), accuracies[0].std(ddof=1))

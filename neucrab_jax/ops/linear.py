@@ -30,7 +30,9 @@ class Linear:
 
 
 @functools.partial(jax.jit, static_argnames=('num_classes', 'max_iterations'))
-def _fit(x, labels, weights, l2, num_dims, *, num_classes, max_iterations):
+def _fit(
+  x, labels, weights, l2, num_dims, tolerance, *, num_classes, max_iterations
+):
   x, affine = blocks.standardise(x[None], weights[None], num_dims)
   x, weights = x[0], weights / jnp.sum(weights)
   one_hot = jax.nn.one_hot(labels, num_classes, dtype=x.dtype)
@@ -67,7 +69,7 @@ def _fit(x, labels, weights, l2, num_dims, *, num_classes, max_iterations):
     )
 
   def unfinished(state):
-    return (state[2] < max_iterations) & (state[3] > GRADIENT_TOLERANCE)
+    return (state[2] < max_iterations) & (state[3] > tolerance)
 
   parameters = (
     jnp.zeros((x.shape[1], num_classes), x.dtype),
@@ -88,7 +90,7 @@ def _fit(x, labels, weights, l2, num_dims, *, num_classes, max_iterations):
     kernel=kernel,
     bias=bias - shift,
     num_iterations=num_iterations,
-    converged=steepest <= GRADIENT_TOLERANCE,
+    converged=steepest <= tolerance,
   )
 
 
@@ -99,6 +101,7 @@ def fit(
   num_classes: int,
   l2: float = 1e-4,
   max_iterations: int = 200,
+  tolerance: float = GRADIENT_TOLERANCE,
   example_weights: jax.Array | None = None,
 ) -> Linear:
   """Fits a linear classifier; the bias is not regularised.
@@ -111,6 +114,7 @@ def fit(
     num_classes: C.
     l2: strength of the penalty. scikit-learn's C is 1 / (l2 Σ_n w_n).
     max_iterations: of L-BFGS.
+    tolerance: the gradient's largest entry at which to stop.
     example_weights: [N] or [S, N], not negative, zero to leave an example out;
       all one if not given.
 
@@ -133,10 +137,10 @@ def fit(
     _fit, num_classes=num_classes, max_iterations=max_iterations
   )
   if weights.ndim == 2:
-    run = jax.vmap(run, in_axes=(None, None, 0, None, None))
+    run = jax.vmap(run, in_axes=(None, None, 0, None, None, None))
   x = blocks.pad(blocks.as_float(features), (n, blocks.bucket(d)))
   labels = labels if blocks.is_traced(labels) else np.asarray(labels)
-  found = run(x, labels, weights, l2, d)
+  found = run(x, labels, weights, l2, d, tolerance)
   shape = (*found.kernel.shape[:-2], d, num_classes)
   return found.replace(kernel=blocks.crop(found.kernel, shape))
 

@@ -10,9 +10,10 @@ import pytest
 
 from configs import features as features_config
 from configs import measure as measure_config
+from configs import measures as measures_config
 from configs import nleep as nleep_config
 from neucrab_jax import checkpoints, features, measures
-from neucrab_jax.benchmark import candidates, ranking
+from neucrab_jax.benchmark import candidates, comparison, ranking
 
 PAIR = ('mini_sup_glyphs', 'mini_sup_textures')
 
@@ -65,6 +66,7 @@ def test_the_record_is_as_promised(config, tmp_path):
   assert written['measure']['variant'].startswith('paper')
   assert written['measure']['options'] == measures.default_options('nleep')
   assert written['failed'] == []
+  assert written['skipped'] == []
   assert written['environment'] == {
     'neucrab_jax': '0.1.0',
     'jax': jax.__version__,
@@ -81,9 +83,12 @@ def test_the_record_is_as_promised(config, tmp_path):
     assert entry['feature_dim'] == 64
     assert set(entry['seconds']) == {'restore', 'extract', 'score'}
     assert entry['score_std'] >= 0
+    assert entry['score_stderr'] > 0
     assert entry['cached'] is False
     assert len(entry['fingerprint']) == 64
     assert isinstance(entry['warnings'], list)
+  assert 0 <= first['above_next'] <= 1
+  assert 'above_next' not in second
 
 
 def test_other_files_are_views_of_the_record(config, tmp_path):
@@ -206,7 +211,7 @@ def test_a_changed_setting_never_meets_an_old_score(config, tmp_path):
 
 def test_equal_scores_are_told(config, tmp_path, monkeypatch):
   monkeypatch.setattr(
-    measures, 'evaluate', lambda *a, **k: measures.Evaluation(-1.0, 0.1, ())
+    measures, 'evaluate', lambda *a, **k: measures.Evaluation(-1.0, 0.1)
   )
   result = ranking.rank(config, str(tmp_path))
   assert [entry['checkpoint'] for entry in result['ranking']] == list(PAIR)
@@ -328,11 +333,158 @@ def test_a_bad_file_fails_alone(bad, tmp_path):
 
 def test_no_file_is_refused(tmp_path):
   with pytest.raises(ValueError, match='No file matches'):
-    candidates.from_files(str(tmp_path / '*.npz'), measure='knn')
+    candidates.from_files(str(tmp_path / '*.npz'), chosen=('knn',))
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):
   for folder in ('x', 'y'):
     make_files(tmp_path / folder)
   with pytest.raises(ValueError, match="would all be called 'a'"):
-    candidates.from_files(str(tmp_path / '*' / '*.npz'), measure='knn')
+    candidates.from_files(str(tmp_path / '*' / '*.npz'), chosen=('knn',))
+
+
+def test_order_holds_in_the_share_of_paired_resamples(tmp_path):
+  folder = make_files(tmp_path / 'flowers')
+  result = ranking.rank(files_config(folder / '*.npz'), str(tmp_path / 'run'))
+  resamples = []
+  for entry in result['ranking']:
+    with np.load(folder / f'{entry["checkpoint"]}.npz') as arrays:
+      found = measures.evaluate(
+        'knn', features=arrays['features'], labels=arrays['labels']
+      )
+    assert entry['score_stderr'] == pytest.approx(
+      np.std(found.resamples, ddof=1)
+    )
+    resamples.append(np.array(found.resamples))
+  for entry, mine, below in zip(
+    result['ranking'], resamples, resamples[1:], strict=False
+  ):
+    assert entry['above_next'] == np.mean(mine > below)
+
+
+def test_without_resamples_nothing_is_said_of_them(tmp_path, capsys):
+  folder = make_files(tmp_path / 'flowers')
+  config = files_config(folder / '*.npz', 'lfc')
+  config.num_resamples = 0
+  result = ranking.rank(config, str(tmp_path / 'run'))
+  for entry in result['ranking']:
+    assert entry['score_stderr'] is entry['score_std'] is None
+    assert 'above_next' not in entry
+  assert (tmp_path / 'run' / 'report.html').exists()
+  assert '%' not in capsys.readouterr().out
+
+
+def test_a_bad_number_of_resamples_is_refused(config, tmp_path):
+  config.num_resamples = 1
+  with pytest.raises(ValueError, match='at least 2, not 1'):
+    ranking.rank(config, str(tmp_path))
+
+
+def several(names, **settings):
+  config = measures_config.get_config()
+  config.measures = ','.join(names)
+  config.update(settings)
+  return config
+
+
+def test_several_measures_are_as_each_alone(config, tmp_path, monkeypatch):
+  extracted = []
+  extract = features.extract
+  monkeypatch.setattr(
+    features,
+    'extract',
+    lambda *args, **kwargs: extracted.append(1) or extract(*args, **kwargs),
+  )
+  names = ('knn', 'leep', 'num_parameters', 'upstream_accuracy')
+  together = several(names, checkpoints='mini_sup_glyphs,mini_vae')
+  together.task.num_examples = 100
+  together.cache_dir = config.cache_dir
+  result = ranking.rank(together, str(tmp_path / 'run'))
+  assert len(extracted) == 2
+  assert result['failed'] == []
+  alone = measure_config.get_config('knn')
+  alone.checkpoints = together.checkpoints
+  alone.task.num_examples = 100
+  alone.cache_dir = config.cache_dir
+  expected = ranking.rank(alone, str(tmp_path / 'alone'))
+  assert scores_of(result['rankings']['knn']) == scores_of(expected)
+  for name in names:
+    written = json.loads((tmp_path / 'run' / name / 'ranking.json').read_text())
+    assert written == result['rankings'][name]
+    assert (tmp_path / 'run' / name / 'ranking.csv').exists()
+  # A checkpoint without a head is skipped by LEEP, and that is said.
+  leep = result['rankings']['leep']
+  assert list(scores_of(leep)) == ['mini_sup_glyphs']
+  assert [entry['checkpoint'] for entry in leep['skipped']] == ['mini_vae']
+  assert 'classification head' in leep['skipped'][0]['reason']
+  assert len(result['rankings']['upstream_accuracy']['skipped']) == 2
+  sizes = scores_of(result['rankings']['num_parameters'])
+  about = json.loads(
+    pathlib.Path(checkpoints.get('mini_sup_glyphs').path)
+    .with_suffix('.json')
+    .read_text()
+  )
+  assert sizes['mini_sup_glyphs'] == about['num_parameters']
+  page = (tmp_path / 'run' / 'report.html').read_text()
+  assert 'How the measures agree' in page
+  assert page.count('<svg') == 4  # three rankings and the heat map
+
+
+def test_several_measures_on_files(tmp_path, capsys):
+  folder = make_files(tmp_path / 'flowers')
+  config = several(
+    ('knn', 'lfc', 'num_parameters'), features=str(folder / '*.npz')
+  )
+  result = ranking.rank(config, str(tmp_path / 'run'))
+  for name in ('knn', 'lfc'):
+    assert list(scores_of(result['rankings'][name])) == ['c', 'b', 'a']
+  assert len(result['rankings']['num_parameters']['skipped']) == 3
+  shown = capsys.readouterr().out
+  assert 'skipped num_parameters: a, b, c: num_parameters needs' in shown
+  assert 'lfc' in shown
+
+
+def test_a_checkpoint_that_fails_for_one_measure_is_scored_by_others(tmp_path):
+  folder = make_files(tmp_path / 'flowers')
+  _rewrite(folder / 'a.npz', source_probs=-np.ones((60, 4)))
+  config = several(('knn', 'leep'), features=str(folder / '*.npz'))
+  result = ranking.rank(config, str(tmp_path / 'run'))
+  assert list(scores_of(result['rankings']['knn'])) == ['c', 'b', 'a']
+  (failed,) = result['failed']
+  assert failed['checkpoint'] == 'a'
+  assert 'negative' in failed['error']
+
+
+def test_an_unknown_measure_among_several_names_the_nearest(tmp_path):
+  with pytest.raises(ValueError, match="mean 'nleep'"):
+    ranking.rank(several(('knn', 'nlep')), str(tmp_path))
+
+
+def as_rankings(**orders):
+  """Rankings of checkpoints in the given orders."""
+  return [
+    {
+      'measure': {'name': name},
+      'ranking': [
+        {'checkpoint': checkpoint, 'rank': place, 'score': -place}
+        for place, checkpoint in enumerate(order, start=1)
+      ],
+    }
+    for name, order in orders.items()
+  ]
+
+
+def test_ranks_are_side_by_side_by_their_mean():
+  names, ranks = comparison.ranks(as_rankings(one='abc', other='ac', none=''))
+  assert names == ['a', 'b', 'c']
+  assert ranks == [[1, 1, None], [2, None, None], [3, 2, None]]
+
+
+def test_agreement_is_kendalls_tau_of_what_both_scored():
+  taus = comparison.agreement(
+    as_rankings(one='abcd', turned='dcba', near='bacd', few='a')
+  )
+  np.testing.assert_allclose(
+    taus[:3, :3], [[1, -1, 2 / 3], [-1, 1, -2 / 3], [2 / 3, -2 / 3, 1]]
+  )
+  assert np.isnan(taus[3]).all()

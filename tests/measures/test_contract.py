@@ -11,25 +11,47 @@ import pytest
 from neucrab_jax import measures
 
 NAMES = measures.names()
+# Controls that see no example but what is known of the checkpoint.
+BLIND = ('num_parameters', 'upstream_accuracy')
+ABOUT = {'num_parameters': 1000, 'upstream_accuracy': 0.7}
 
 
-def score(name, x, labels, probs, **options):
+def takes(name, needed):
+  return (
+    measures.lacks(
+      name, **{**ABOUT, 'features': 1, 'source_probs': 1, needed: None}
+    )
+    is not None
+  )
+
+
+def score(name, x, labels, probs, num_resamples=2, **options):
   with warnings.catch_warnings():
     warnings.simplefilter('ignore', measures.MeasureWarning)
     return measures.evaluate(
-      name, features=x, labels=labels, source_probs=probs, **options
+      name,
+      features=x,
+      labels=labels,
+      source_probs=probs,
+      **ABOUT,
+      num_resamples=num_resamples,
+      **options,
     )
 
 
 @pytest.fixture
 def problem():
-  x, labels = problems.make('plain', num_examples=120)
+  x, labels = problems.make('plain', num_examples=40)
   return x, labels, problems.make_source_probs(labels)
 
 
 def test_every_measure_has_its_own_file_and_tests():
   package = pathlib.Path(measures.__file__).parent
-  files = {file.stem for file in package.glob('*.py')} - {'__init__', 'inputs'}
+  files = {file.stem for file in package.glob('*.py')} - {
+    '__init__',
+    'inputs',
+    'resampling',
+  }
   assert files == set(NAMES)
   tests = pathlib.Path(__file__).parent.glob('test_*.py')
   text = '\n'.join(t.read_text() for t in tests if t.name != 'test_contract.py')
@@ -58,11 +80,45 @@ def test_order_of_examples_matters_no_more_than_chance(name, problem):
   shuffled = score(name, *(array[order] for array in problem))
   drawn = 'standard deviation' in measures.spread(name)
   tolerance = 4 * plain.std if drawn else 1e-6
-  assert shuffled.score == pytest.approx(plain.score, abs=tolerance)
+  assert shuffled.score == pytest.approx(plain.score, rel=1e-5, abs=tolerance)
 
 
 @pytest.mark.parametrize('name', NAMES)
-@pytest.mark.parametrize('edge', ['constant', 'duplicates', 'single', 'tiny'])
+def test_names_of_classes_matter_no_more_than_chance(name, problem):
+  x, labels, probs = problem
+  renamed = np.array([3, 0, 4, 1, 2])[labels]
+  plain, other = score(name, *problem), score(name, x, renamed, probs)
+  drawn = 'standard deviation' in measures.spread(name)
+  tolerance = 4 * plain.std if drawn else 1e-6
+  assert other.score == pytest.approx(plain.score, rel=1e-5, abs=tolerance)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_resampling_is_beside_the_score(name, problem):
+  found = score(name, *problem)
+  assert len(found.resamples) == 2
+  assert found.stderr == pytest.approx(np.std(found.resamples, ddof=1))
+  assert (found.stderr > 0) == (name not in BLIND)
+
+
+@pytest.mark.parametrize('name', ['knn', 'lfc', 'nce', 'random'])
+def test_without_resampling_the_score_is_the_same(name, problem):
+  resampled = score(name, *problem)
+  plain = score(name, *problem, num_resamples=0)
+  assert plain.score == pytest.approx(resampled.score, rel=1e-12)
+  assert plain.stderr is None
+  assert plain.resamples == ()
+  if name == 'lfc':  # its spread is that over resamples
+    assert plain.std is None
+  else:
+    assert plain.std == pytest.approx(resampled.std, rel=1e-9)
+
+
+EDGES = ('constant', 'duplicates', 'single', 'tiny', 'empty')
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('edge', EDGES)
 def test_no_nan_at_the_edges(name, edge):
   x, labels = problems.make('plain', num_examples=40)
   if edge == 'constant':
@@ -73,17 +129,23 @@ def test_no_nan_at_the_edges(name, edge):
     labels = np.where(np.arange(40) == 7, 5, labels)
   elif edge == 'tiny':
     x = x * np.float32(1e-30)
-  found = score(name, x, labels, problems.make_source_probs(labels))
-  assert np.isfinite(found.score)
-  assert np.isfinite(found.std)
+  probs = problems.make_source_probs(labels)
+  if edge == 'empty':  # a class of the task and one of the source
+    labels = np.where(labels > 2, labels + 1, labels)
+    probs = np.where(np.arange(8) == 3, 0, probs)
+    probs /= probs.sum(axis=1, keepdims=True)
+  found = score(name, x, labels, probs)
+  assert np.isfinite([found.score, found.std, found.stderr]).all()
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_a_class_with_one_example_is_told(name, problem):
   x, labels, probs = problem
   labels = np.where(np.arange(len(labels)) == 7, 5, labels)
-  found = score(name, x, labels, probs)
-  assert any('single example' in warning for warning in found.warnings)
+  with pytest.warns(measures.MeasureWarning, match='single example'):
+    measures.check_inputs(
+      name, features=x, labels=labels, source_probs=probs, **ABOUT
+    )
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -103,8 +165,8 @@ def test_has_a_variant_and_a_spread(name):
 BAD_FEATURES = {
   'NaN': (lambda x: np.where(x == x[3, 3], np.nan, x), 'NaN or Inf.*row 3'),
   'Inf': (lambda x: np.where(x == x[3, 3], np.inf, x), 'NaN or Inf.*row 3'),
-  'rank': (lambda x: x[:, :, None], r'rank 2.*\(120, 24, 1\)'),
-  'rows': (lambda x: x[:-1], '119 rows of .* 120 labels'),
+  'rank': (lambda x: x[:, :, None], r'rank 2.*\(40, 24, 1\)'),
+  'rows': (lambda x: x[:-1], '39 rows of .* 40 labels'),
   'complex': (lambda x: x.astype(np.complex64), 'real numbers.*complex64'),
   'empty': (lambda x: x[:, :0], 'no columns'),
 }
@@ -115,8 +177,10 @@ BAD_FEATURES = {
 def test_bad_features_are_refused(name, bad, problem):
   x, labels, probs = problem
   spoil, message = BAD_FEATURES[bad]
-  if name == 'leep':
-    x, probs = x, spoil(np.pad(probs, ((0, 0), (0, 16))))
+  if name in BLIND:
+    pytest.skip('It sees no features.')
+  if takes(name, 'source_probs'):
+    probs = spoil(np.pad(probs, ((0, 0), (0, 16))))
   else:
     x = spoil(x)
   with pytest.raises(ValueError, match=message):
@@ -190,3 +254,18 @@ def test_bad_source_probs_are_refused(spoil, message, problem):
   _, labels, probs = problem
   with pytest.raises(ValueError, match=message):
     measures.score('leep', source_probs=spoil(probs), labels=labels)
+
+
+@pytest.mark.parametrize('number', [1, -3, 2.5])
+def test_bad_numbers_of_resamples_are_refused(number, problem):
+  with pytest.raises(ValueError, match=f'at least 2, not {number}'):
+    score('knn', *problem, num_resamples=number)
+
+
+@pytest.mark.parametrize('name', BLIND)
+def test_what_is_not_known_of_a_checkpoint_is_told(name, problem):
+  x, labels, _ = problem
+  with pytest.raises(ValueError, match=f'{name} needs {name}.* not known'):
+    measures.score(name, features=x, labels=labels)
+  with pytest.raises(ValueError, match='must be a number, not nan'):
+    measures.score(name, labels=labels, **{name: float('nan')})

@@ -7,7 +7,7 @@ from scipy import stats
 from sklearn import linear_model, neighbors, preprocessing
 
 from neucrab_jax import measures
-from neucrab_jax.measures import linear
+from neucrab_jax.ops import splits
 
 
 @pytest.mark.parametrize('kind', problems.KINDS)
@@ -34,7 +34,7 @@ def test_knn_refuses_more_neighbours_than_examples():
 def test_linear_agrees_with_scikit_learn_on_the_same_splits(kind):
   x, labels = problems.make(kind)
   l2 = 1e-2
-  held_out = linear._held_out(jax.random.key(0), labels, num_splits=5)
+  held_out = splits.held_out(jax.random.key(0), labels, num_splits=5)
   scaled = preprocessing.StandardScaler().fit_transform(x.astype(np.float64))
   accuracies = [
     linear_model.LogisticRegression(C=1 / (l2 * (~test).sum()), max_iter=5_000)
@@ -46,14 +46,6 @@ def test_linear_agrees_with_scikit_learn_on_the_same_splits(kind):
   # A tolerance of one example on one split.
   one = 1 / held_out[0].sum() / len(held_out) + 1e-6
   assert found.score == pytest.approx(np.mean(accuracies), abs=one)
-
-
-def test_linear_holds_out_a_quarter_of_every_class():
-  labels = np.repeat([0, 1, 2, 3], [40, 20, 4, 1])
-  held_out = linear._held_out(jax.random.key(0), labels, num_splits=6)
-  for test in held_out:
-    assert np.bincount(labels[test], minlength=4).tolist() == [10, 5, 1, 0]
-  assert len(np.unique(held_out, axis=0)) == 6
 
 
 @pytest.mark.filterwarnings('ignore:3 of 3 classes')

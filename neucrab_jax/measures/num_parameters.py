@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Number of parameters: the ranking by size, a control that sees no example."""
+
+from neucrab_jax.measures import inputs
+
+VARIANT = 'of the restored network, its head included'
+SPREAD = 'standard error over examples: none, as it sees no example'
+LIMITS: dict = {}
+
+
+def num_parameters(*, num_parameters: float) -> inputs.Score:
+  """How many trainable numbers the checkpoint has.
+
+  Args:
+    num_parameters: of the checkpoint.
+
+  Returns:
+    The number itself.
+
+  Reference:
+    On the usual collections, sorting by size beats every measure: "How NOT to
+    benchmark your SITE metric", 2026.
+  """
+  return inputs.Score(num_parameters, 0.0)

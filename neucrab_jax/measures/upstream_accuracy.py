@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Accuracy on what it was pre-trained for: a control that sees no example."""
+
+from neucrab_jax.measures import inputs
+
+VARIANT = 'as the spec of the checkpoint says'
+SPREAD = 'standard error over examples: none, as it sees no example'
+LIMITS: dict = {}
+
+
+def upstream_accuracy(*, upstream_accuracy: float) -> inputs.Score:
+  """The checkpoint's accuracy on its upstream task.
+
+  Args:
+    upstream_accuracy: of the checkpoint, where its spec knows one.
+
+  Returns:
+    The accuracy itself.
+
+  Reference:
+    Kornblith, Shlens and Le, "Do Better ImageNet Models Transfer Better?",
+    CVPR 2019.
+  """
+  return inputs.Score(upstream_accuracy, 0.0)

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measures with a formula, against that formula in NumPy and SciPy, f64."""
+
+import numpy as np
+import problems
+import pytest
+import scipy.linalg
+import scipy.special
+from scipy import stats
+from sklearn import covariance as covariances
+from sklearn import decomposition, linear_model, preprocessing
+
+from neucrab_jax import measures
+
+EPS = np.finfo(np.float64).eps
+
+
+def classes(x, labels):
+  return [x[labels == c] for c in range(labels.max() + 1)]
+
+
+def class_separation(x, labels):
+  distances = 1 - (x @ x.T) / np.outer(*[np.linalg.norm(x, axis=1)] * 2)
+  by_class = [
+    [distances[np.ix_(labels == a, labels == b)].mean() for b in range(5)]
+    for a in range(5)
+  ]
+  return 1 - np.trace(by_class) / 5 / np.mean(by_class)
+
+
+def _pinv(matrix, size):
+  return np.linalg.pinv(matrix, rcond=size * EPS, hermitian=True)
+
+
+def h_score(x, labels):
+  between = np.stack([x[labels == y].mean(axis=0) for y in labels])
+  inverse = _pinv(np.cov(x.T), max(x.shape))
+  return np.trace(inverse @ np.cov(between.T))
+
+
+def h_score_regularized(x, labels):
+  x = x - x.mean(axis=0)
+  between = np.stack([x[labels == y].mean(axis=0) for y in labels])
+  shrunk = covariances.LedoitWolf().fit(x)
+  inverse = np.linalg.inv(shrunk.covariance_)
+  return (1 - shrunk.shrinkage_) * np.trace(inverse @ np.cov(between.T))
+
+
+def logme(x, labels, exact=False):
+  n, d = x.shape
+  u, s, _ = np.linalg.svd(x, full_matrices=False)
+  sigma = s**2
+  evidences = []
+  for c in range(labels.max() + 1):
+    y = (labels == c).astype(float)
+    x2 = (u.T @ y) ** 2
+    rest = y @ y - x2.sum()
+    alpha = beta = 1.0
+    for _ in range(11):
+      t = alpha / beta
+      gamma = (sigma / (sigma + t)).sum()
+      m2 = (sigma * x2 / (t + sigma) ** 2).sum()
+      error = (x2 / (1 + sigma / t) ** 2).sum() + rest
+      alpha, beta = gamma / (m2 + 1e-5), (n - gamma) / (error + 1e-5)
+      if abs(alpha / beta - t) / t <= 1e-3:
+        break
+    evidence = (
+      (len(s) if exact else d) / 2 * np.log(alpha)
+      + n / 2 * np.log(beta)
+      - 0.5 * np.log(alpha + beta * sigma).sum()
+      - beta / 2 * error
+      - alpha / 2 * m2
+      - n / 2 * np.log(2 * np.pi)
+    )
+    evidences.append(evidence / n)
+  return np.mean(evidences)
+
+
+def transrate(x, labels, epsilon=1e-4):
+  def rate(f):
+    matrix = np.eye(f.shape[1]) + f.T @ f / (len(f) * epsilon)
+    return 0.5 * np.linalg.slogdet(matrix)[1]
+
+  x = x - x.mean(axis=0)
+  return rate(x) - np.mean([rate(f) for f in classes(x, labels)])
+
+
+def gbc(x, labels, covariance='spherical'):
+  k = min(64, *x.shape)
+  z = decomposition.PCA(k, svd_solver='full').fit_transform(x)
+  means = [f.mean(axis=0) for f in classes(z, labels)]
+  variances = [np.maximum(f.var(axis=0), 1e-4) for f in classes(z, labels)]
+  if covariance == 'spherical':
+    variances = [np.array([v.mean()]) for v in variances]
+  total = 0.0
+  for i, (mean, variance) in enumerate(zip(means, variances, strict=True)):
+    for j, (other, other_variance) in enumerate(
+      zip(means, variances, strict=True)
+    ):
+      if i != j:
+        average = (variance + other_variance) / 2
+        distance = ((mean - other) ** 2 / average).sum() / 8
+        distance += 0.5 * np.log(average).sum()
+        distance -= 0.25 * np.log(variance * other_variance).sum()
+        total -= np.exp(-distance)
+  return total
+
+
+def sfda(x, labels):
+  priors = np.bincount(labels) / len(labels)
+
+  def analyse(x, shrinkage=None):
+    means = np.stack([f.mean(axis=0) for f in classes(x, labels)])
+    within = sum(
+      p * np.cov(f.T, bias=True)
+      for p, f in zip(priors, classes(x, labels), strict=True)
+    )
+    if shrinkage is None:
+      v = within.sum(axis=1)
+      for _ in range(3):
+        w = within @ v / np.linalg.norm(within @ v)
+        v = within @ w / np.linalg.norm(within @ w)
+      shrinkage = max(np.exp(-5 * v @ within @ w), 1e-10)
+    d = len(within)
+    shrunk = (1 - shrinkage) * within
+    shrunk += shrinkage * np.trace(within) / d * np.eye(d)
+    coefficients = scipy.linalg.solve(shrunk, means.T, assume_a='pos')
+    logits = x @ coefficients - 0.5 * np.diag(means @ coefficients)
+    return scipy.special.softmax(logits + np.log(priors), axis=1), shrinkage
+
+  first, shrinkage = analyse(x)
+  rows = np.arange(len(x))
+  confidence = scipy.special.softmax(first, axis=1)[rows, labels][:, None]
+  means = np.stack([f.mean(axis=0) for f in classes(x, labels)])
+  others = (means.sum(axis=0) - means) / (len(means) - 1)
+  second, _ = analyse(
+    confidence * x + (1 - confidence) * others[labels], shrinkage
+  )
+  return second[rows, labels].mean()
+
+
+def parc(x, labels):
+  x = preprocessing.StandardScaler().fit_transform(x)
+  below = np.tril_indices(len(x), -1)
+  # Rounded: pairs of classes tie, whatever the last bits of a sum are.
+  targets = 1 - np.corrcoef(np.eye(labels.max() + 1)[labels]).round(12)
+  return stats.spearmanr(1 - np.corrcoef(x)[below], targets[below]).statistic
+
+
+def lfc(x, labels):
+  h = np.eye(len(x)) - 1 / len(x)
+  kernel = h @ x @ x.T @ h
+  target = h @ np.where(labels[:, None] == labels, 1.0, -1.0) @ h
+  norms = np.linalg.norm(kernel) * np.linalg.norm(target)
+  return (kernel * target).sum() / norms
+
+
+def ridge_loo(x, labels, log_loss=False):
+  """By its definition: one regression for each example left out."""
+  x = preprocessing.StandardScaler().fit_transform(x)
+  one_hot = np.eye(labels.max() + 1)[labels]
+  best = -np.inf
+  for share in np.logspace(-6, 0, 13):
+    strength = share * (x**2).sum()
+    left_out = np.stack(
+      [
+        linear_model.Ridge(strength, solver='cholesky')
+        .fit(np.delete(x, i, 0), np.delete(one_hot, i, 0))
+        .predict(x[i : i + 1])[0]
+        for i in range(len(x))
+      ]
+    )
+    if log_loss:
+      variance = ((left_out - one_hot) ** 2).mean()
+      logs = scipy.special.log_softmax(left_out / variance, axis=1)
+      best = max(best, logs[np.arange(len(x)), labels].mean())
+    else:
+      best = max(best, (left_out.argmax(axis=1) == labels).mean())
+  return best
+
+
+ORACLES = {
+  'class_separation': class_separation,
+  'h_score': h_score,
+  'h_score_regularized': h_score_regularized,
+  'logme': logme,
+  'transrate': transrate,
+  'gbc': gbc,
+  'sfda': sfda,
+  'parc': parc,
+  'lfc': lfc,
+}
+# Rotations and offsets of the features that leave a measure as it is.
+ROTATES = {*ORACLES} - {'sfda', 'parc'} | {'knn'}
+MOVES = {*ORACLES} - {'class_separation', 'logme', 'parc'} | {'knn'}
+
+
+def score(name, x, labels, **options):
+  return measures.score(name, features=x, labels=labels, **options)
+
+
+@pytest.mark.parametrize('kind', problems.KINDS)
+@pytest.mark.parametrize('name', ORACLES)
+def test_is_its_formula(name, kind):
+  x, labels = problems.make(kind)
+  if (name, kind) == ('h_score', 'wide'):
+    # With variances down to 1e-50, which of them are zero is anyone's choice.
+    x = x + np.random.default_rng(0).standard_normal(x.shape).astype(x.dtype)
+  expected = ORACLES[name](x.astype(np.float64), labels)
+  assert score(name, x, labels) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize('kind', problems.KINDS)
+@pytest.mark.parametrize(
+  ('name', 'options', 'oracle'),
+  [
+    ('gbc', {'covariance': 'diag'}, lambda x, y: gbc(x, y, 'diag')),
+    ('logme', {'variant': 'exact'}, lambda x, y: logme(x, y, exact=True)),
+    ('transrate', {'epsilon': 0.1}, lambda x, y: transrate(x, y, 0.1)),
+  ],
+)
+def test_options_are_their_formula(name, options, oracle, kind):
+  x, labels = problems.make(kind)
+  expected = oracle(x.astype(np.float64), labels)
+  assert score(name, x, labels, **options) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize('kind', ['plain', 'wide', 'correlated', 'large'])
+@pytest.mark.parametrize('log_loss', [False, True])
+def test_ridge_loo_is_one_regression_for_each_example(kind, log_loss):
+  x, labels = problems.make(kind, num_examples=60)
+  expected = ridge_loo(x.astype(np.float64), labels, log_loss)
+  variant = 'log_loss' if log_loss else 'accuracy'
+  found = score('ridge_loo', x, labels, variant=variant)
+  assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize('name', ROTATES)
+def test_rotations_do_not_matter(name):
+  x, labels = problems.make('plain')
+  rotation = stats.ortho_group.rvs(24, random_state=0)
+  assert score(name, x @ rotation, labels) == pytest.approx(
+    score(name, x, labels), rel=1e-4
+  )
+
+
+@pytest.mark.parametrize('name', MOVES)
+def test_an_offset_does_not_matter(name):
+  x, labels = problems.make('plain')
+  x = np.round(x, 2)  # so that the sums below are exact
+  moved = x.astype(np.float64) + 16
+  assert score(name, moved, labels) == pytest.approx(
+    score(name, x.astype(np.float64), labels), rel=1e-4
+  )
+
+
+@pytest.mark.parametrize('name', [*ORACLES, 'ridge_loo', 'linear', 'knn'])
+def test_better_features_score_higher(name):
+  good, labels = problems.make('separable')
+  plain, _ = problems.make('plain')
+  noise = np.random.default_rng(1).permutation(plain)
+  scores = [score(name, x, labels) for x in (noise, plain, good)]
+  assert scores == sorted(scores)
+  assert scores[0] < scores[2]
+
+
+@pytest.mark.parametrize(
+  ('name', 'perfect'),
+  [
+    ('class_separation', 1),
+    ('h_score', 4),
+    ('gbc', 0),
+    ('sfda', 1),
+    ('lfc', 1),
+    ('ridge_loo', 1),
+  ],
+)
+def test_features_that_are_the_labels_score_best(name, perfect):
+  # Of the shapes of `problems`, whose programs are compiled.
+  labels = np.arange(300) % 5
+  x = 10 * np.eye(5, 24, dtype=np.float32)[labels]
+  assert score(name, x, labels) == pytest.approx(perfect, abs=1e-5)
+
+
+def test_weights_count_as_copies():
+  """Where the formula knows no n − 1, a weight of 3 is three examples."""
+  x, labels = problems.make('plain', num_examples=60)
+  times = np.random.default_rng(0).integers(1, 4, 60)
+  weights = np.stack([np.ones(60), times / times.mean()])
+  copies = np.repeat(np.arange(60), times)
+  for name in ('class_separation', 'lfc', 'sfda', 'transrate'):
+    function = getattr(measures._module(name), name)
+    found = function(features=x, labels=labels, example_weights=weights)[1]
+    expected = ORACLES[name](x[copies].astype(np.float64), labels[copies])
+    # Means of as much mass: only what depends on N itself may differ.
+    assert found == pytest.approx(expected, rel=1e-4), name
