@@ -125,23 +125,27 @@ def _resample(
   What the resamples differ by is then the examples, not the luck of another
   initialisation.
   """
-  num_classes = int(np.max(labels)) + 1
-  scores = []
-  for weights in example_weights:
-    fitted = gmm.fit(
-      jax.random.key(0),  # without effect: the means are given
-      z,
-      initial_means=mixture.means,
-      example_weights=weights,
-      covariance=chosen.covariance,
-      max_iterations=_RESAMPLE_ITERATIONS,
-    )
-    predictions = gmm.predictions(
-      fitted, z, labels, num_classes=num_classes, example_weights=weights
-    )
-    values = chosen.values(np.asarray(predictions, np.float64), num_classes)
-    scores.append(np.mean(weights * values))
-  return np.array(scores)
+  num_classes, num_resamples = int(np.max(labels)) + 1, len(example_weights)
+  if not num_resamples:
+    return np.zeros(0)
+  fitted = gmm.fit_many(
+    # Without effect: the means are given.
+    jax.random.split(jax.random.key(0), num_resamples),
+    z,
+    initial_means=mixture.means,
+    example_weights=example_weights,
+    covariance=chosen.covariance,
+    max_iterations=_RESAMPLE_ITERATIONS,
+  )
+  predictions = gmm.predictions(
+    fitted,
+    z,
+    labels,
+    num_classes=num_classes,
+    example_weights=example_weights,
+  )
+  values = chosen.values(np.asarray(predictions, np.float64), num_classes)
+  return np.mean(example_weights * values, axis=1)
 
 
 def nleep(
