@@ -14,7 +14,7 @@ from concurrent import futures
 
 import numpy as np
 
-from neucrab_jax import checkpoints, tasks
+from neucrab_jax import tasks
 
 # Decoded images beyond this lie in a file instead of memory.
 _MEMORY_BYTES = 4 << 30
@@ -45,7 +45,7 @@ def _allocate(
   if np.prod(shape, dtype=np.int64) * dtype.itemsize <= _MEMORY_BYTES:
     return np.empty(shape, dtype)
   return np.memmap(
-    tempfile.TemporaryFile(dir=folder),  # noqa: SIM115
+    tempfile.TemporaryFile(dir=folder),
     dtype=dtype,
     mode='w+',
     shape=shape,
@@ -55,25 +55,26 @@ def _allocate(
 def load_images(
   examples: tasks.Examples,
   indices: np.ndarray,
-  checkpoint: checkpoints.Checkpoint,
   *,
+  size: int,
+  method: str,
   folder: str | os.PathLike,
 ) -> Split:
-  """Decodes and resizes images as a checkpoint expects them.
+  """Decodes and resizes images.
 
   Args:
     examples: of a task's split.
     indices: [N], which examples, ascending.
-    checkpoint: whose size and resize method count.
+    size: H and W, in pixels.
+    method: of `tasks.resize`.
     folder: where there is room for what does not fit in memory.
 
   Returns:
     N images, uint8 if none had to be resized and f32 otherwise.
   """
-  size = checkpoint.image_size
 
   def load(decode: tasks.task.Decode) -> np.ndarray:
-    return tasks.resize(decode(), size=size, method=checkpoint.resize_method)
+    return tasks.resize(decode(), size=size, method=method)
 
   decoders = examples.open(indices)
   inputs = None
@@ -169,4 +170,3 @@ def hold_out(
   count = max(round(share * len(labels)), len(classes))
   held_out = tasks.stratified_sample(labels, num_examples=count, seed=seed)
   return np.setdiff1d(np.arange(len(labels)), held_out), held_out
-

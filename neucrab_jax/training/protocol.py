@@ -164,4 +164,4 @@ def optimizer(
 def curve_steps(trial: Trial, protocol: Protocol) -> tuple[int, ...]:
   """After how many steps the curve has a point; the last is after all."""
   points = np.linspace(0, trial.steps, protocol.curve_points + 1)[1:]
-  return tuple(dict.fromkeys(int(round(point)) or 1 for point in points))
+  return tuple(dict.fromkeys(round(point) or 1 for point in points))

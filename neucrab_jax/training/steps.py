@@ -156,9 +156,7 @@ def training(
 
 
 @functools.cache
-def evaluation(
-  network: Network, *, num_trials: int
-) -> Callable[..., Metrics]:
+def evaluation(network: Network, *, num_trials: int) -> Callable[..., Metrics]:
   """Compiles a step of evaluation.
 
   Returns:

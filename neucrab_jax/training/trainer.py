@@ -82,6 +82,7 @@ class Trainer:
     together: how many trials at most run as one program; 0 for as many as fit.
     advance: called with the number of steps done since the last call, all
       trials' counted.
+    begin: called with the trials that are run next, as one program.
     observe: called with each new point of a trial's curve.
   """
 
@@ -94,6 +95,7 @@ class Trainer:
   save_steps: int = 100
   together: int = 0
   advance: Callable[[int], None] = _ignore
+  begin: Callable[[Sequence[protocol_lib.Trial]], None] = _ignore
   observe: Callable[[protocol_lib.Trial, Point], None] = _ignore
 
   def run(
@@ -238,13 +240,15 @@ class _Run:
   def finish(self) -> list[Outcome]:
     """Takes all steps that are left."""
     trainer = self._trainer
+    trainer.begin(self._trials)
     with self._store() as store:
       state = self._begin(store)
       trainer.advance(self._done * len(self._trials))
       while not self._finished:
         # Between two saves: nothing is lost but what a kill loses.
         until = min(
-          self._stop, (self._done // trainer.save_steps + 1) * trainer.save_steps
+          self._stop,
+          (self._done // trainer.save_steps + 1) * trainer.save_steps,
         )
         state = self._train(state, until=until)
         if store:
