@@ -92,19 +92,19 @@ class Protocol:
         f'The augmentation {self.augmentation!r} needs the whole network, but '
         "the mode is 'head', which sees every image once. Choose 'none'."
       )
-    for name, low, high in (
-      ('learning_rates', 0, None),
-      ('steps', 1, None),
-      ('seeds', 0, None),
-      ('batch_size', 1, None),
-      ('momentum', 0, 1),
-      ('weight_decay', 0, None),
-      ('warmup_steps', 0, None),
-      ('drops', 0, 1),
-      ('batch_norm_decay', 0, 1),
-      ('curve_points', 1, None),
+    for name, kind, low, high in (
+      ('learning_rates', float, 0, None),
+      ('steps', int, 1, None),
+      ('seeds', int, 0, None),
+      ('batch_size', int, 1, None),
+      ('momentum', float, 0, 1),
+      ('weight_decay', float, 0, None),
+      ('warmup_steps', int, 0, None),
+      ('drops', float, 0, 1),
+      ('batch_norm_decay', float, 0, 1),
+      ('curve_points', int, 1, None),
     ):
-      _check_range(name, getattr(self, name), low=low, high=high)
+      _check(name, getattr(self, name), kind=kind, low=low, high=high)
     for name in ('learning_rates', 'steps', 'seeds'):
       values = getattr(self, name)
       if not values or len(set(values)) < len(values):
@@ -122,13 +122,15 @@ class Protocol:
     )
 
 
-def _check_range(
-  name: str, value: object, *, low: int, high: int | None
+def _check(
+  name: str, value: object, *, kind: type, low: int, high: int | None
 ) -> None:
-  values = value if isinstance(value, tuple) else (value,)
-  for x in values:
+  """Checks a number, or each of several."""
+  for x in value if isinstance(value, tuple) else (value,):
     if isinstance(x, bool) or not isinstance(x, int | float):
       raise ValueError(f'{name} must be a number, not {x!r}.')
+    if kind is int and not isinstance(x, int):
+      raise ValueError(f'{name} must be a whole number, not {x}.')
     if not (x >= low and np.isfinite(x) and (high is None or x <= high)):
       raise ValueError(
         f'{name} must be '

@@ -7,6 +7,7 @@ Axes: T trials, S seeds, B batch.
 import collections
 import contextlib
 import dataclasses
+import functools
 import math
 import pathlib
 import shutil
@@ -158,23 +159,30 @@ class Trainer:
       num_trials = -(-num_trials // 2)
     return num_trials
 
+  @functools.cached_property
+  def _needs(self) -> dict[int, int]:
+    return {}
+
   def _memory(self, num_trials: int) -> int:
     """Bytes that a step of so many trials takes on a device, at most."""
-    state = jax.eval_shape(
-      lambda v: steps.start(v, num_trials=num_trials), self.variables
-    )
-    inputs, labels = self.train.inputs[:1], self.train.labels[:1]
-    shape = (num_trials, self.protocol.batch_size)
-    batch = steps.Batch(
-      jax.ShapeDtypeStruct((*shape, *inputs.shape[1:]), inputs.dtype),
-      jax.ShapeDtypeStruct(shape, labels.dtype),
-      *(jax.ShapeDtypeStruct((num_trials,), t) for t in 'fIi'),
-      jax.ShapeDtypeStruct((), np.int32),
-    )
-    needs = (
-      self._step(num_trials).lower(state, batch).compile().memory_analysis()
-    )
-    return needs.argument_size_in_bytes + needs.temp_size_in_bytes
+    if num_trials not in self._needs:
+      state = steps.start(self.variables, num_trials=num_trials)
+      inputs, labels = self.train.inputs, self.train.labels
+      seen = num_trials, self.protocol.batch_size
+      batch = steps.Batch(
+        inputs=jax.ShapeDtypeStruct((*seen, *inputs.shape[1:]), inputs.dtype),
+        labels=jax.ShapeDtypeStruct(seen, labels.dtype),
+        learning_rates=np.zeros(num_trials, np.float32),
+        seeds=np.zeros(num_trials, np.uint32),
+        which=np.zeros(num_trials, np.int32),
+        step=np.int32(0),
+      )
+      compiled = self._step(num_trials).lower(state, batch).compile()
+      needs = compiled.memory_analysis()
+      self._needs[num_trials] = (
+        needs.argument_size_in_bytes + needs.temp_size_in_bytes
+      )
+    return self._needs[num_trials]
 
   def _step(self, num_trials: int) -> Callable:
     return steps.training(
