@@ -129,7 +129,7 @@ class _Sweep:
           'checkpoint': checkpoint.name,
           'weights': backbone.fingerprint,
           'task': self.task.describe(),
-          'protocol': dataclasses.asdict(self.protocol),
+          'protocol': self.protocol.describe(),
           **self._finetune(backbone, key=key),
           'environment': self._environment(),
         }
@@ -157,7 +157,7 @@ class _Sweep:
       list(checkpoint.value_range),
       checkpoint.resize_method,
       self.task.describe(),
-      dataclasses.asdict(self.protocol),
+      self.protocol.describe(),
     )
 
   def _finetune(self, backbone: checkpoints.Backbone, *, key: str) -> Record:
@@ -287,7 +287,7 @@ def finetune(config: ml_collections.ConfigDict, workdir: str) -> Record:
     raise Interrupted from interrupt
   result: Mapping[str, Any] = {
     'task': sweep.task.describe(),
-    'protocol': dataclasses.asdict(sweep.protocol),
+    'protocol': sweep.protocol.describe(),
     'accuracies': done,
     'failed': failed,
   }

@@ -5,7 +5,7 @@ import contextlib
 import pathlib
 from collections.abc import Callable, Iterator
 
-from clu import metric_writers, periodic_actions
+from clu import metric_writers
 
 from neucrab_jax import training
 
@@ -21,19 +21,9 @@ def writing(folder: pathlib.Path) -> Iterator[Callable]:
         name = f'lr{trial.learning_rate}-steps{trial.steps}-seed{trial.seed}'
         writer = metric_writers.SummaryWriter(str(folder / name))
         stack.callback(writer.close)
-        speed = periodic_actions.ReportProgress(
-          num_train_steps=trial.steps,
-          writer=writer,
-          every_steps=1,
-          every_secs=None,
-        )
-        writers[trial] = writer, speed
-      writer, speed = writers[trial]
-      step = int(point['step'])
-      writer.write_scalars(
-        step, {name: x for name, x in point.items() if name != 'step'}
-      )
-      speed(step)
-      writer.flush()
+        writers[trial] = writer
+      scalars = {name: x for name, x in point.items() if name != 'step'}
+      writers[trial].write_scalars(int(point['step']), scalars)
+      writers[trial].flush()
 
     yield observe

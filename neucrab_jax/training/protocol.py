@@ -12,6 +12,7 @@ Reference:
 
 import dataclasses
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -111,6 +112,13 @@ class Protocol:
         raise ValueError(
           f'{name} must be one or more different values, not {values}.'
         )
+
+  def describe(self) -> dict[str, Any]:
+    """The settings, as JSON has them."""
+    return {
+      name: list(value) if isinstance(value, tuple) else value
+      for name, value in dataclasses.asdict(self).items()
+    }
 
   def trials(self) -> tuple[Trial, ...]:
     """The sweep, those of equal shapes together."""

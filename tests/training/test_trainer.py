@@ -5,8 +5,8 @@ import math
 
 import jax
 import numpy as np
-import problems
 import pytest
+import small_trainers
 
 from neucrab_jax.training import data, steps
 from neucrab_jax.training import protocol as protocol_lib
@@ -69,7 +69,7 @@ def test_training_is_softmax_regression_by_sgd(together, x64):
     curve_points=20,
   )
   with jax.enable_x64(x64):
-    trainer = problems.features_trainer(protocol, together=together)
+    trainer = small_trainers.features_trainer(protocol, together=together)
     outcomes = trainer.run(protocol.trials())
   assert [outcome.trial for outcome in outcomes] == list(protocol.trials())
   for outcome in outcomes:
@@ -83,7 +83,7 @@ def test_a_point_is_the_mean_since_the_last_one():
   fine = dataclasses.replace(SMALL, steps=(9,), curve_points=9)
   coarse = dataclasses.replace(fine, curve_points=3)
   every, third = (
-    problems.features_trainer(p).run(p.trials())[0].curve
+    small_trainers.features_trainer(p).run(p.trials())[0].curve
     for p in (fine, coarse)
   )
   for name in ('loss', 'accuracy'):
@@ -95,7 +95,7 @@ def test_a_point_is_the_mean_since_the_last_one():
 
 def test_trials_together_are_the_trials_apart():
   apart, together = (
-    problems.images_trainer(SMALL, together=together).run(SMALL.trials())
+    small_trainers.images_trainer(SMALL, together=together).run(SMALL.trials())
     for together in (1, 2)
   )
   for one, other in zip(apart, together, strict=True):
@@ -105,13 +105,13 @@ def test_trials_together_are_the_trials_apart():
 
 def test_seeds_see_the_examples_in_other_orders():
   protocol = dataclasses.replace(SMALL, seeds=(0, 1), curve_points=1)
-  outcomes = problems.features_trainer(protocol).run(protocol.trials())
+  outcomes = small_trainers.features_trainer(protocol).run(protocol.trials())
   assert len({outcome.curve[-1]['loss'] for outcome in outcomes}) == 4
 
 
 def test_a_share_is_the_beginning_of_the_whole():
   protocol = dataclasses.replace(SMALL, steps=(20,), curve_points=20)
-  trainer = problems.features_trainer(protocol)
+  trainer = small_trainers.features_trainer(protocol)
   whole = trainer.run(protocol.trials())
   begun = trainer.run(protocol.trials(), share=0.25)
   for one, other in zip(begun, whole, strict=True):
@@ -135,7 +135,7 @@ def killing(after):
 
 @pytest.mark.parametrize('together', [1, 2])
 def test_what_was_killed_goes_on_to_the_same_bits(tmp_path, together):
-  undisturbed = problems.images_trainer(
+  undisturbed = small_trainers.images_trainer(
     SMALL, folder=tmp_path / 'undisturbed', save_steps=2, together=together
   )
   wanted = undisturbed.run(SMALL.trials())
@@ -143,10 +143,12 @@ def test_what_was_killed_goes_on_to_the_same_bits(tmp_path, together):
     'folder': tmp_path / 'killed', 'save_steps': 2, 'together': together
   }  # fmt: skip
   for after in (1, 4, 3):
-    trainer = problems.images_trainer(SMALL, advance=killing(after), **options)
+    trainer = small_trainers.images_trainer(
+      SMALL, advance=killing(after), **options
+    )
     with pytest.raises(Killed):
       trainer.run(SMALL.trials())
-  trainer = problems.images_trainer(SMALL, **options)
+  trainer = small_trainers.images_trainer(SMALL, **options)
   found = trainer.run(SMALL.trials())
   assert curves(found) == curves(wanted)
   for trial in SMALL.trials():
@@ -161,9 +163,11 @@ def test_what_was_killed_goes_on_to_the_same_bits(tmp_path, together):
 
 
 def test_what_is_finished_is_not_done_again(tmp_path):
-  first = problems.features_trainer(SMALL, folder=tmp_path).run(SMALL.trials())
+  first = small_trainers.features_trainer(SMALL, folder=tmp_path).run(
+    SMALL.trials()
+  )
   advanced = []
-  again = problems.features_trainer(
+  again = small_trainers.features_trainer(
     SMALL, folder=tmp_path, advance=advanced.append
   )
   assert again.run(SMALL.trials()) == first
@@ -171,11 +175,15 @@ def test_what_is_finished_is_not_done_again(tmp_path):
 
 
 def test_a_damaged_state_is_as_good_as_none(tmp_path):
-  first = problems.features_trainer(SMALL, folder=tmp_path).run(SMALL.trials())
+  first = small_trainers.features_trainer(SMALL, folder=tmp_path).run(
+    SMALL.trials()
+  )
   for file in tmp_path.rglob('*'):
     if file.is_file():
       file.write_bytes(b'damaged')
-  again = problems.features_trainer(SMALL, folder=tmp_path).run(SMALL.trials())
+  again = small_trainers.features_trainer(SMALL, folder=tmp_path).run(
+    SMALL.trials()
+  )
   assert curves(again) == curves(first)
 
 
@@ -183,13 +191,13 @@ def test_a_trial_that_explodes_ends_and_says_so():
   protocol = Protocol(
     learning_rates=(3e38, 0.1), steps=(40,), batch_size=8, drops=()
   )
-  bad, good = problems.images_trainer(protocol).run(protocol.trials())
+  bad, good = small_trainers.images_trainer(protocol).run(protocol.trials())
   assert not bad.finite
   assert len(bad.curve) < 10
   assert good.finite
   assert len(good.curve) == 10
   # Together, the sane one must not be taken down.
-  bad, good = problems.images_trainer(protocol, together=2).run(
+  bad, good = small_trainers.images_trainer(protocol, together=2).run(
     protocol.trials()
   )
   assert not bad.finite
@@ -200,7 +208,7 @@ def test_a_trial_that_explodes_ends_and_says_so():
 
 def test_it_learns():
   protocol = Protocol(learning_rates=(0.05,), steps=(40,), batch_size=8)
-  (outcome,) = problems.images_trainer(protocol).run(protocol.trials())
+  (outcome,) = small_trainers.images_trainer(protocol).run(protocol.trials())
   assert outcome.validation_accuracy > 0.9
 
 
@@ -208,7 +216,7 @@ def test_checkpoints_of_an_architecture_share_a_program():
   protocol = dataclasses.replace(SMALL, steps=(2, 3))
   before = None
   for seed in (0, 1):
-    trainer = problems.images_trainer(protocol, seed=seed)
+    trainer = small_trainers.images_trainer(protocol, seed=seed)
     trainer.run(protocol.trials())
     train = steps.training(
       trainer.network, num_trials=1, momentum=0.9, weight_decay=0.0
@@ -222,7 +230,7 @@ def test_checkpoints_of_an_architecture_share_a_program():
 @pytest.mark.parametrize('limit', ['one', 'all'])
 def test_only_so_many_trials_as_fit_run_together(monkeypatch, limit):
   protocol = dataclasses.replace(SMALL, learning_rates=(1.0, 0.1, 0.2, 0.3))
-  trainer = problems.features_trainer(protocol)
+  trainer = small_trainers.features_trainer(protocol)
   needs = {'one': trainer._memory(1), 'all': trainer._memory(4)}
   assert needs['one'] < needs['all']
 

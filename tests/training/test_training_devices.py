@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 import numpy as np
-import problems
 import pytest
+import small_trainers
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _TIMEOUT = 300
@@ -19,7 +19,12 @@ _OPTIONS = {'steps': 6, 'augmentation': 'crop_and_flip'}
 
 def start(out, *, devices, **options):
   return subprocess.Popen(
-    [sys.executable, problems.__file__, out, json.dumps(_OPTIONS | options)],
+    [
+      sys.executable,
+      small_trainers.__file__,
+      out,
+      json.dumps(_OPTIONS | options),
+    ],
     env={
       **os.environ,
       'PYTHONPATH': str(_ROOT),

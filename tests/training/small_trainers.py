@@ -3,7 +3,7 @@
 
 As a program it trains the small network, and writes its curve:
 
-  python tests/training/problems.py out.json '{"steps": 6}'
+  python tests/training/small_trainers.py out.json '{"steps": 6}'
 """
 
 import json
