@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import app, flags
@@ -81,14 +80,10 @@ def _prepare_bare(
   """A training loop as short as it can be, on batches that are ready."""
   module = backbone.module.clone(num_classes=None)
   low, high = np.float32(backbone.checkpoint.value_range)
-  scopes = jax.eval_shape(module.init, jax.random.key(0), split.inputs[:1])
-  params, stats = (
-    {scope: backbone.variables[kind][scope] for scope in scopes[kind]}
-    for kind in ('params', 'batch_stats')
+  _, variables = training.from_backbone(
+    backbone, int(split.labels.max()) + 1, training.Protocol()
   )
-  width = module.apply({'params': params, 'batch_stats': stats},
-                       jnp.float32(split.inputs[:1])).features.shape[-1]  # fmt: skip
-  head = jnp.zeros((width, int(split.labels.max()) + 1))
+  params, stats = variables['params'], variables['batch_stats']
   optimizer = optax.sgd(0.1, momentum=_MOMENTUM)
   batches = []
   for step in range(_STEPS.value):
@@ -103,15 +98,15 @@ def _prepare_bare(
   @jax.jit
   def step(params, stats, state, images, labels):
     def loss_fn(params):
-      backbone, head = params
       outputs, updates = module.apply(
-        {'params': backbone, 'batch_stats': stats},
+        {'params': params['backbone'], 'batch_stats': stats},
         low + images * ((high - low) / 255.0),
         train=True,
         mutable=['batch_stats'],
       )
       losses = optax.softmax_cross_entropy_with_integer_labels(
-        outputs.features @ head, labels
+        outputs.features @ params['head']['kernel'] + params['head']['bias'],
+        labels,
       )
       return losses.mean(), updates['batch_stats']
 
@@ -119,9 +114,7 @@ def _prepare_bare(
     updates, state = optimizer.update(gradients, state)
     return optax.apply_updates(params, updates), stats, state
 
-  start = jax.device_put(
-    ((params, head), stats, optimizer.init((params, head)))
-  )
+  start = jax.device_put((params, stats, optimizer.init(params)))
 
   def run():
     state = start
