@@ -74,6 +74,13 @@ def _measure(logits, labels, mask=None) -> tuple[jax.Array, Metrics]:
   )
 
 
+def _merge(before: Metrics, measured: Metrics) -> Metrics:
+  """Adds, with types that stay, as x64 would widen the counts."""
+  return jax.tree.map(
+    lambda old, new: new.astype(old.dtype), before, before.merge(measured)
+  )
+
+
 def empty_metrics(num_trials: int) -> Metrics:
   return jax.tree.map(
     lambda x: np.repeat(np.asarray(x)[None], num_trials, axis=0),
@@ -133,7 +140,7 @@ def training(
     state = State(
       variables={'params': params, **statistics},
       momentum=memory,
-      metrics=state.metrics.merge(measured),
+      metrics=_merge(state.metrics, measured),
     )
     return state, loss
 
@@ -166,7 +173,7 @@ def evaluation(network: Network, *, num_trials: int) -> Callable[..., Metrics]:
 
   def evaluate_one(variables, inputs, labels, mask, before):
     logits, _ = network.apply(variables, inputs[0])
-    return before.merge(_measure(logits, labels[0], mask[0])[1])
+    return _merge(before, _measure(logits, labels[0], mask[0])[1])
 
   return parallel.synchronous(
     _over_trials(

@@ -31,8 +31,8 @@ def test_it_learns_to_tell_colours(architecture, tmp_path):
   )
   backbone = checkpoints.restore(architecture, file)
   protocol = training.Protocol(
-    learning_rates=(0.02,),
-    steps=(20,),
+    learning_rates=(0.3,),
+    steps=(30,),
     batch_size=8,
     # Its own, 0.9997, would not have noticed these few steps.
     batch_norm_decay=0.8,
@@ -42,6 +42,6 @@ def test_it_learns_to_tell_colours(architecture, tmp_path):
     net, variables, make_split(16, 0), make_split(32, 1), protocol
   )
   (outcome,) = trainer.run(protocol.trials())
-  assert outcome.curve[0]['loss'] > 0.5
+  assert outcome.curve[0]['validation_accuracy'] < 0.7
   assert outcome.curve[-1]['loss'] < 0.3
   assert outcome.validation_accuracy > 0.9

@@ -206,6 +206,19 @@ def test_a_trial_that_explodes_ends_and_says_so():
   assert len(good.curve) == 10
 
 
+@pytest.mark.parametrize('x64', [False, True])
+def test_a_step_keeps_every_type(x64):
+  # Another type would be another program at the next step.
+  with jax.enable_x64(x64):
+    trainer = small_trainers.images_trainer(SMALL)
+    run = trainer_lib._Run(trainer, SMALL.trials()[:1], 1.0)
+    state = steps.start(trainer.variables, num_trials=1)
+    after, _ = jax.eval_shape(trainer._step(1), state, run._batch(0))
+    types = [jax.tree.map(lambda x: x.dtype, tree) for tree in (state, after)]
+  assert types[0] == types[1]
+  assert set(map(str, jax.tree.leaves(types[0]))) == {'float32', 'int32'}
+
+
 def test_it_learns():
   protocol = Protocol(learning_rates=(0.05,), steps=(40,), batch_size=8)
   (outcome,) = small_trainers.images_trainer(protocol).run(protocol.trials())
