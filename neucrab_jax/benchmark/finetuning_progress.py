@@ -81,7 +81,7 @@ def show(result: dict[str, Any], folder: pathlib.Path) -> None:
     'standard error of such a sample',
   )
   rows.add_column('checkpoint', overflow='fold')
-  for column in ('accuracy', '±', 'validation', 'chosen', 'seconds'):
+  for column in ('accuracy', 'validation', 'chosen', 'seconds'):
     rows.add_column(column, justify='right')
   ordered = sorted(result['accuracies'], key=lambda r: -r['accuracy'])
   for record in ordered:
@@ -89,8 +89,8 @@ def show(result: dict[str, Any], folder: pathlib.Path) -> None:
     validation = sum(trial['validation_accuracy'] for trial in chosen)
     rows.add_row(
       record['checkpoint'],
-      f'{record["accuracy"]:.3f}' + ' (diverged)' * record['diverged'],
-      f'{record["standard_error"]:.3f}',
+      f'{record["accuracy"]:.3f} ± {record["standard_error"]:.3f}'
+      + ' (diverged)' * record['diverged'],
       f'{validation / len(chosen):.3f}',
       ', '.join(
         f'{trial["learning_rate"]:g} × {trial["steps"]}' for trial in chosen

@@ -51,6 +51,7 @@ def _plot(records: list[dict[str, Any]]) -> str:
     fontsize='small',
   )  # fmt: skip
   plot.supylabel('validation accuracy', fontsize='small')
+  plot.supxlabel('steps', fontsize='small')
   svg = io.StringIO()
   # Neither date nor random ids: the same records give the same bytes.
   plot.savefig(svg, format='svg', metadata={'Date': None})
