@@ -19,16 +19,13 @@ import jax
 import numpy as np
 
 from neucrab_jax import parallel, records
-from neucrab_jax.training import data, states, steps
+from neucrab_jax.training import data, grouping, states, steps
 from neucrab_jax.training import protocol as protocol_lib
 from neucrab_jax.training.network import Network
 
 # Steps handed to the devices ahead of their results. More would only fill
 # their memory with batches.
 _STEPS_AHEAD = 2
-# Of a device's free memory, what trials together may take. The rest is for
-# fragmentation and the next batches.
-_MEMORY_SHARE = 0.8
 
 Point = dict[str, float]
 
@@ -132,32 +129,7 @@ class Trainer:
   def _groups(
     self, trials: Sequence[protocol_lib.Trial]
   ) -> list[tuple[protocol_lib.Trial, ...]]:
-    by_steps = collections.defaultdict(list)
-    for trial in trials:
-      by_steps[trial.steps].append(trial)
-    return [
-      tuple(alike[start : start + size])
-      for alike in by_steps.values()
-      for size in [self._group_size(len(alike))]
-      for start in range(0, len(alike), size)
-    ]
-
-  def _group_size(self, num_trials: int) -> int:
-    """How many trials run as one program."""
-    if self.together:
-      return min(self.together, num_trials)
-    if jax.default_backend() == 'cpu':
-      # A trial alone keeps all cores busy, and convolutions of several kernels
-      # at once are slow there: `experiments.benchmarks.finetune` has the ratio.
-      return 1
-    # What fits is asked of the compiler, as the groups must not depend on what
-    # else is in memory when a run goes on: of the limit, not of what is free.
-    limit = (jax.local_devices()[0].memory_stats() or {}).get('bytes_limit')
-    while num_trials > 1 and limit:
-      if self._memory(num_trials) <= _MEMORY_SHARE * limit:
-        break
-      num_trials = -(-num_trials // 2)
-    return num_trials
+    return grouping.groups(trials, together=self.together, needs=self._memory)
 
   @functools.cached_property
   def _needs(self) -> dict[int, int]:

@@ -49,23 +49,24 @@ def images_trainer(protocol, *, n=24, seed=0, **options):
   return training.Trainer(net, variables, split, split, protocol, **options)
 
 
+def train_images(steps, **options):
+  """The curve of every step, of the very program that the tests use."""
+  protocol = training.Protocol(
+    learning_rates=(0.05,), steps=(steps,), batch_size=8, curve_points=steps
+  )
+  (outcome,) = images_trainer(protocol, **options).run(protocol.trials())
+  return outcome.curve
+
+
 def main(out, options):
   options = json.loads(options)
   if 'distributed' in options:
     jax.distributed.initialize(**options['distributed'])
-  protocol = training.Protocol(
-    learning_rates=(0.05,),
-    steps=(options['steps'],),
-    batch_size=16,
-    augmentation=options.get('augmentation', 'none'),
-    curve_points=options['steps'],
-  )
   folder = options.get('folder')
-  trainer = images_trainer(
-    protocol, folder=folder and pathlib.Path(folder), save_steps=2
+  curve = train_images(
+    options['steps'], folder=folder and pathlib.Path(folder), save_steps=2
   )
-  (outcome,) = trainer.run(protocol.trials())
-  pathlib.Path(out).write_text(json.dumps(outcome.curve))
+  pathlib.Path(out).write_text(json.dumps(curve))
   print('devices:', jax.device_count())
 
 

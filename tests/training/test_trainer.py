@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import small_trainers
 
-from neucrab_jax.training import data, steps
+from neucrab_jax.training import data, grouping, steps
 from neucrab_jax.training import protocol as protocol_lib
 from neucrab_jax.training import trainer as trainer_lib
 from neucrab_jax.training.protocol import Protocol
@@ -249,7 +249,7 @@ def test_only_so_many_trials_as_fit_run_together(monkeypatch, limit):
 
   class Device:
     def memory_stats(self):
-      return {'bytes_limit': needs[limit] / trainer_lib._MEMORY_SHARE}
+      return {'bytes_limit': needs[limit] / grouping._MEMORY_SHARE + 1}
 
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
   monkeypatch.setattr(jax, 'local_devices', lambda: [Device()])
