@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one data-parallel adapter: batching, placement, processes.
 
-Nobody else in this project says `pmap`. Within a process, a batch is split over
-the local devices; between processes, each takes its own slice of the examples,
-and `gather` brings the slices together.
+Nobody else in this project says `pmap`. Extraction splits a batch over the
+local devices of a process (`data_parallel`); between processes, each takes its
+own slice of the examples, and `gather` brings the slices together. Training
+splits a batch over the devices of all processes (`synchronous`).
 
 Axes: N examples, B batch, P devices of this process.
 """
@@ -61,12 +62,19 @@ def all_agree(flag: bool) -> bool:
   return bool(np.all(multihost_utils.process_allgather(np.asarray(flag))))
 
 
-def replicate(tree: Any) -> Any:
-  """Puts a copy of every leaf on each local device, its shape unchanged."""
-  mesh = jax.sharding.Mesh(np.asarray(jax.local_devices()), (AXIS,))
-  return jax.device_put(
-    tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-  )
+def _on_each(devices: Sequence) -> jax.sharding.NamedSharding:
+  mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
+  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+
+def replicate(tree: Any, *, devices: Sequence | None = None) -> Any:
+  """Puts a copy of every leaf on each device, its shape unchanged.
+
+  Args:
+    tree: of arrays.
+    devices: all local ones by default.
+  """
+  return jax.device_put(tree, _on_each(devices or jax.local_devices()))
 
 
 def shard(batch: np.ndarray, *, batch_size: int) -> np.ndarray:
@@ -104,6 +112,30 @@ def data_parallel(function: Callable[..., Any]) -> Callable[..., Any]:
     axis_name=AXIS,
     in_axes=(None, 0),
     devices=jax.local_devices(),
+  )
+
+
+def synchronous(
+  function: Callable[..., Any], *, donate: int | None = None
+) -> Callable[..., Any]:
+  """Compiles one step of all devices of all processes.
+
+  The function is written as for one device and its whole batch. What is a sum
+  over the batch there (a loss, its gradient, BatchNorm's statistics) becomes
+  one over all devices: XLA sees which arguments are spread, and adds the
+  collectives itself, so that no layer has to know of an axis.
+
+  Args:
+    function: of arguments that are replicated on `jax.devices()`, or spread.
+    donate: position of the argument whose memory the results may take.
+
+  Returns:
+    The compiled function, whose results are replicated.
+  """
+  return jax.jit(
+    function,
+    out_shardings=_on_each(jax.devices()),
+    donate_argnums=() if donate is None else donate,
   )
 
 

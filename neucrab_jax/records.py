@@ -6,6 +6,7 @@ Every record of this project (features, scores, rankings, weights) is either an
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -86,6 +87,31 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def claim(path: str | os.PathLike, *, wait: bool = False) -> Iterator[bool]:
+  """Claims a record to be written for as long as the block lasts.
+
+  The system takes the claim back from a process that ends, however it ends, so
+  that no killed one keeps it.
+
+  Args:
+    path: of the record; an empty file beside it carries the claim, and stays.
+    wait: until another process has let go of it.
+
+  Returns:
+    Whether the claim is this process's.
+  """
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with path.with_name(f'.{path.name}.lock').open('a') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+      yield False
+      return
+    yield True
 
 
 def check_writable(folder: str | os.PathLike) -> None:

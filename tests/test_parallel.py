@@ -77,3 +77,24 @@ def test_one_process_has_everything_and_agrees_with_itself():
   assert parallel.all_agree(True)
   assert not parallel.all_agree(False)
   assert parallel.is_primary()
+
+
+def test_a_synchronous_step_is_the_function_of_the_whole_batch():
+  devices = jax.devices()
+  batch = np.arange(len(devices) * 6, dtype=np.float32).reshape(-1, 3)
+  step = parallel.synchronous(lambda w, x: (w + x.sum(), x.var(axis=0)))
+  total, variance = step(
+    parallel.replicate(np.float32(1), devices=devices),
+    parallel.spread(batch, axis=0, devices=devices),
+  )
+  assert total.is_fully_replicated
+  np.testing.assert_allclose(total, 1 + batch.sum(), rtol=1e-6)
+  np.testing.assert_allclose(variance, batch.var(axis=0), rtol=1e-6)
+
+
+def test_a_synchronous_step_can_be_given_its_state():
+  step = parallel.synchronous(lambda state: state + 1, donate=0)
+  state = parallel.replicate(np.zeros(3, np.float32), devices=jax.devices())
+  after = step(state)
+  assert state.is_deleted()
+  np.testing.assert_array_equal(after, np.ones(3))

@@ -3,6 +3,8 @@ import io
 import json
 import os
 import pickle
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -246,3 +248,37 @@ def test_a_folder_that_is_a_file_is_not_writable(tmp_path):
 def test_a_writable_folder_is_made_and_left_empty(tmp_path):
   records.check_writable(tmp_path / 'new')
   assert not list_names(tmp_path / 'new')
+
+
+def test_of_two_claims_one_is_refused(tmp_path):
+  path = tmp_path / 'deep' / 'record.json'
+  with records.claim(path) as first:
+    with records.claim(path) as second:
+      assert (first, second) == (True, False)
+    with records.claim(tmp_path / 'deep' / 'other.json') as other:
+      assert other
+  with records.claim(path) as third:
+    assert third
+
+
+def test_the_claim_of_a_killed_process_is_free_again(tmp_path):
+  path = tmp_path / 'record.json'
+  code = (
+    'import time\n'
+    'from neucrab_jax import records\n'
+    f'with records.claim({str(path)!r}) as mine:\n'
+    '  print(mine, flush=True)\n'
+    '  time.sleep(60)\n'
+  )
+  process = subprocess.Popen(
+    [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True
+  )
+  try:
+    assert process.stdout.readline() == 'True\n'
+    with records.claim(path) as mine:
+      assert not mine
+  finally:
+    process.kill()
+    process.wait()
+  with records.claim(path, wait=True) as mine:
+    assert mine

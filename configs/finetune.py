@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""The truth: fine-tuned accuracy of the bundled checkpoints on the digits.
+
+  python -m neucrab_jax.finetune --config=configs/finetune.py
+
+fine-tunes the nine checkpoints of `mini_1` on 200 examples of `digits`, with
+PACTran's four learning rates: 10,800 steps, of some 65 ms on 2 CPU cores. Test
+accuracy was .956 for mini_semi_rotation_10, .93 to .95 for four others, .899
+for mini_random, and .489 for mini_exemplar. Most choose the largest rate; with
+1.0, mini_random comes to .954 and mini_rotation from .940 to .968.
+
+The paper's protocols, VTAB's, are behind a colon:
+
+  python -m neucrab_jax.finetune --config=configs/finetune.py:vtab \
+      --config.task.name=oxford_flowers102 \
+      --config.checkpoints=neucrab_3 --config.checkpoint_dir=rank_ckpt
+
+with its light sweep on all training examples, and `:vtab_1k` on 1,000 of them.
+`--config.protocol.mode=head` trains a linear classifier on frozen features.
+"""
+
+import ml_collections
+
+
+def _mini() -> dict:
+  return {
+    'learning_rates': (0.1, 0.05, 0.01, 0.005),
+    'steps': (300,),
+    'batch_size': 64,
+    'warmup_steps': 0,
+  }
+
+
+def _vtab() -> dict:
+  return {
+    'learning_rates': (0.1, 0.01),
+    'steps': (2_500, 10_000),
+    'batch_size': 512,
+    'warmup_steps': 0,
+  }
+
+
+def _vtab_1k() -> dict:
+  return {
+    'learning_rates': (0.01,),
+    'steps': (1_000,),
+    'batch_size': 64,
+    'warmup_steps': 80,
+  }
+
+
+# Protocol, training examples (0 for all), and their split.
+_VARIANTS = {
+  'mini': (_mini, 200, 'train', 'validation'),
+  'vtab': (_vtab, 0, 'train', 'validation'),
+  'vtab_1k': (_vtab_1k, 0, 'train800', 'val200'),
+}
+
+
+def get_config(variant: str = 'mini') -> ml_collections.ConfigDict:
+  if variant not in _VARIANTS:
+    raise ValueError(
+      f'Unknown protocol {variant!r}. Known: {", ".join(_VARIANTS)}.'
+    )
+  protocol, num_examples, train, validation = _VARIANTS[variant]
+  config = ml_collections.ConfigDict()
+
+  config.task = ml_collections.ConfigDict()
+  config.task.name = 'digits'
+  config.task.train = train
+  # Empty to hold out a fifth of the training examples.
+  config.task.validation = validation
+  config.task.test = 'test'  # Read once, for the trial that validation chose.
+  config.task.data_dir = ''  # Of TFDS; empty for its own default.
+  config.task.num_examples = num_examples  # A stratified sample; 0 for all.
+  config.task.sample_seed = 0
+
+  # A group, or names separated by commas.
+  config.checkpoints = 'mini_1'
+  config.checkpoint_dir = ''  # Of weights that are not bundled.
+  # Of the paper's groups: vtab (the whole image at 224 px) or own.
+  config.preprocessing = 'vtab'
+
+  config.protocol = ml_collections.ConfigDict(protocol())
+  config.protocol.mode = 'full'  # Or head: a linear classifier on features.
+  config.protocol.seeds = (0,)  # Each has a sweep of its own.
+  config.protocol.momentum = 0.9
+  config.protocol.weight_decay = 0.0
+  config.protocol.drops = (0.3, 0.6, 0.9)  # By ten, as shares of the steps.
+  config.protocol.augmentation = 'none'  # Or flip, crop_and_flip.
+  # Of BatchNorm's moving averages; 0 for the network's own.
+  config.protocol.batch_norm_decay = 0.0
+  config.protocol.curve_points = 10
+
+  config.save_steps = 100  # What a kill may lose.
+  config.together = 0  # Trials in one program; 0 for what is fastest and fits.
+  config.tensorboard = False  # Curves for TensorBoard, which needs TensorFlow.
+  config.cache_dir = ''  # Of features; empty for the user's cache folder.
+  return config

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`report.html` of fine-tuning: accuracies and learning curves, on one page."""
+
+import io
+import json
+from typing import Any
+
+import jinja2
+from matplotlib import figure
+
+_ENVIRONMENT = jinja2.Environment(
+  loader=jinja2.PackageLoader('neucrab_jax.benchmark', '.'),
+  autoescape=True,
+  undefined=jinja2.StrictUndefined,
+  trim_blocks=True,
+  lstrip_blocks=True,
+)
+_COLUMNS = 3  # Of plots, one per checkpoint.
+_WIDTH, _ROW = 8.4, 2.2  # Inches.
+
+
+def _plot(records: list[dict[str, Any]]) -> str:
+  """Every trial's validation accuracy by step, as an SVG element."""
+  rows = -(-len(records) // _COLUMNS)
+  plot = figure.Figure(figsize=(_WIDTH, _ROW * rows), layout='constrained')
+  grid = plot.subplots(
+    rows, _COLUMNS, squeeze=False, sharex=True, sharey=True
+  ).flat
+  for axes in grid[len(records) :]:
+    axes.set_visible(False)
+  # A trial has the same colour in every plot.
+  colours = {}
+  for axes, record in zip(grid, records, strict=False):
+    axes.set_title(record['checkpoint'], fontsize='small')
+    axes.grid(alpha=0.3)
+    axes.spines[['top', 'right']].set_visible(False)
+    for index, trial in enumerate(record['trials']):
+      label = f'{trial["learning_rate"]:g} × {trial["steps"]}'
+      axes.plot(
+        [point['step'] for point in trial['curve']],
+        [point['validation_accuracy'] for point in trial['curve']],
+        color=colours.setdefault(label, f'C{len(colours)}'),
+        linewidth=2.0 if index in record['chosen'] else 0.9,
+        linestyle=':' if trial['diverged'] else '-',
+        label=label,
+      )
+  handles, labels = grid[0].get_legend_handles_labels()
+  unique = dict(zip(labels, handles, strict=True))
+  plot.legend(
+    unique.values(), unique, loc='outside lower center', ncols=4,
+    fontsize='small',
+  )  # fmt: skip
+  plot.supylabel('validation accuracy', fontsize='small')
+  plot.supxlabel('steps', fontsize='small')
+  svg = io.StringIO()
+  # Neither date nor random ids: the same records give the same bytes.
+  plot.savefig(svg, format='svg', metadata={'Date': None})
+  text = svg.getvalue()
+  return text[text.index('<svg') :]
+
+
+def render(result: dict[str, Any], *, config: dict[str, Any]) -> str:
+  """Renders the page.
+
+  Args:
+    result: what `finetuning.finetune` gives.
+    config: what the run was asked for.
+
+  Returns:
+    HTML that needs no other file and no network.
+  """
+  records = sorted(result['accuracies'], key=lambda r: -r['accuracy'])
+  return _ENVIRONMENT.get_template('finetuning.html.j2').render(
+    task=result['task'],
+    protocol=result['protocol'],
+    records=records,
+    failed=result['failed'],
+    plot=_plot(records) if records else '',
+    config=json.dumps(config, indent=2),
+  )

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the binaries share: flags, the compilation cache, exit statuses.
+
+def main(config, workdir) -> int: ...
+
+flags.adopt_module_key_flags(command_line)
+if __name__ == '__main__':
+  command_line.start(main)
+"""
+
+import pathlib
+import sys
+from collections.abc import Callable
+
+import jax
+import ml_collections
+import platformdirs
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file('config', help_string='What to run.')
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Folder for the results; default: runs/<config name>.'
+)
+_COMPILATION_CACHE = flags.DEFINE_bool(
+  'compilation_cache', True, 'Whether to keep compiled programs between runs.'
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+  'distributed',
+  False,
+  'Join the other processes of a TPU pod or cluster: start the same command '
+  'on every host. The first one writes.',
+)
+flags.mark_flag_as_required('config')
+
+# Exit statuses beside 0: something failed, the input was bad, Ctrl-C.
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def _default_workdir() -> str:
+  """configs/measure.py:knn gives runs/measure-knn."""
+  file, _, argument = config_flags.get_config_filename(
+    flags.FLAGS['config']
+  ).partition(':')
+  stem = pathlib.Path(file).stem
+  return str(pathlib.Path('runs') / '-'.join(filter(None, (stem, argument))))
+
+
+def _refuse(message: object) -> int:
+  logging.debug('Bad input', exc_info=True)
+  # `python -m neucrab_jax.rank` has rank.py in its place.
+  print(f'{pathlib.Path(sys.argv[0]).stem}: {message}', file=sys.stderr)
+  return BAD_INPUT
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+  """Parses the flags; what is wrong with them is one line, not a traceback."""
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    # An error inside a config file comes as the text of its traceback.
+    sys.exit(_refuse(str(error).strip().splitlines()[-1].strip()))
+  except (AttributeError, KeyError) as error:
+    # ml_collections' hint for an unknown key, however deeply wrapped.
+    while error.args and isinstance(error.args[0], Exception):
+      error = error.args[0]
+    hint = str(error.args[0]).replace('\n', '. ')
+    sys.exit(_refuse(f'There is no setting {hint}'))
+
+
+def start(main: Callable[[ml_collections.ConfigDict, str], int]) -> None:
+  """Parses the flags, runs a binary and exits with its status.
+
+  Args:
+    main: takes the config and the folder for the results, and gives the exit
+      status. A `ValueError`, `OSError` or `RuntimeError` from it is bad input.
+  """
+
+  def run(argv: list[str]) -> int:
+    del argv
+    if _DISTRIBUTED.value:
+      jax.distributed.initialize()
+    if _COMPILATION_CACHE.value:
+      cache = platformdirs.user_cache_path('neucrab_jax') / 'compiled'
+      jax.config.update('jax_compilation_cache_dir', str(cache))
+      jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+    try:
+      return main(_CONFIG.value, _WORKDIR.value or _default_workdir())
+    except (ValueError, OSError, RuntimeError) as error:
+      return _refuse(error)
+
+  logging.set_verbosity(logging.WARNING)
+  app.run(run, flags_parser=_parse_flags)

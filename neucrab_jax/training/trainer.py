@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the trials of a sweep on one network, from where they were left.
+
+Axes: T trials, S seeds, B batch.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import functools
+import math
+import pathlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from neucrab_jax import parallel, records
+from neucrab_jax.training import data, grouping, states, steps
+from neucrab_jax.training import protocol as protocol_lib
+from neucrab_jax.training.network import Network
+
+# Steps handed to the devices ahead of their results. More would only fill
+# their memory with batches.
+_STEPS_AHEAD = 2
+
+Point = dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What came of a trial.
+
+  Attributes:
+    trial: the cell of the sweep.
+    curve: one point each `curve_steps`: `step`, `learning_rate`, `loss` and
+      `accuracy` since the last point, `validation_loss` and
+      `validation_accuracy`. It ends early if nothing finite is left.
+    seconds: of training and validation, shared evenly by trials that ran
+      together.
+  """
+
+  trial: protocol_lib.Trial
+  curve: tuple[Point, ...]
+  seconds: float
+
+  @property
+  def validation_accuracy(self) -> float:
+    return self.curve[-1]['validation_accuracy']
+
+  @property
+  def finite(self) -> bool:
+    """Whether no loss was NaN or infinite."""
+    return all(
+      math.isfinite(point[name])
+      for point in self.curve
+      for name in ('loss', 'validation_loss')
+    )
+
+
+def _ignore(*unused) -> None:
+  del unused
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainer:
+  """A network, its data, and how to train it.
+
+  Attributes:
+    network: the static part.
+    variables: what training starts from.
+    train: its labels are below `network.num_classes`.
+    validation: the same.
+    protocol: its sweep is not used; `run` is told the trials.
+    folder: for the states, or None to keep none.
+    save_steps: steps between two states.
+    together: how many trials at most run as one program; 0 for as many as fit.
+    advance: called with the number of steps done since the last call, all
+      trials' counted.
+    begin: called with the trials that are run next, as one program.
+    observe: called with each new point of a trial's curve.
+  """
+
+  network: Network
+  variables: Mapping[str, Any]
+  train: data.Split
+  validation: data.Split
+  protocol: protocol_lib.Protocol
+  folder: pathlib.Path | None = None
+  save_steps: int = 100
+  together: int = 0
+  advance: Callable[[int], None] = _ignore
+  begin: Callable[[Sequence[protocol_lib.Trial]], None] = _ignore
+  observe: Callable[[protocol_lib.Trial, Point], None] = _ignore
+
+  def run(
+    self, trials: Sequence[protocol_lib.Trial], *, share: float = 1.0
+  ) -> list[Outcome]:
+    """Trains every trial, those of as many steps together if that is faster.
+
+    Args:
+      trials: all different.
+      share: of a trial's steps after which to stop, its schedule unchanged.
+    """
+    outcomes = {}
+    for group in self._groups(trials):
+      for outcome in _Run(self, group, share).finish():
+        outcomes[outcome.trial] = outcome
+    return [outcomes[trial] for trial in trials]
+
+  def accuracy(
+    self, trial: protocol_lib.Trial, split: data.Split, *,
+    trials: Sequence[protocol_lib.Trial],
+  ) -> float:  # fmt: skip
+    """Accuracy of a trial that was run, by its last state.
+
+    Args:
+      trial: one of the trials.
+      split: what to predict.
+      trials: as given to `run`, which kept its states.
+    """
+    (group,) = (g for g in self._groups(trials) if trial in g)
+    _, accuracies = _Run(self, group, 1.0).evaluate_last(split)
+    return float(accuracies[group.index(trial)])
+
+  def _groups(
+    self, trials: Sequence[protocol_lib.Trial]
+  ) -> list[tuple[protocol_lib.Trial, ...]]:
+    return grouping.groups(trials, together=self.together, needs=self._memory)
+
+  @functools.cached_property
+  def _needs(self) -> dict[int, int]:
+    return {}
+
+  def _memory(self, num_trials: int) -> int:
+    """Bytes that a step of so many trials takes on a device, at most."""
+    if num_trials not in self._needs:
+      state = steps.start(self.variables, num_trials=num_trials)
+      inputs, labels = self.train.inputs, self.train.labels
+      seen = num_trials, self.protocol.batch_size
+      batch = steps.Batch(
+        inputs=jax.ShapeDtypeStruct((*seen, *inputs.shape[1:]), inputs.dtype),
+        labels=jax.ShapeDtypeStruct(seen, labels.dtype),
+        learning_rates=np.zeros(num_trials, np.float32),
+        seeds=np.zeros(num_trials, np.uint32),
+        which=np.zeros(num_trials, np.int32),
+        step=np.int32(0),
+      )
+      compiled = self._step(num_trials).lower(state, batch).compile()
+      needs = compiled.memory_analysis()
+      self._needs[num_trials] = (
+        needs.argument_size_in_bytes + needs.temp_size_in_bytes
+      )
+    return self._needs[num_trials]
+
+  def _step(self, num_trials: int) -> Callable:
+    return steps.training(
+      self.network,
+      num_trials=num_trials,
+      momentum=self.protocol.momentum,
+      weight_decay=self.protocol.weight_decay,
+    )
+
+
+class _Run:
+  """Some trials of as many steps, one program."""
+
+  def __init__(
+    self,
+    trainer: Trainer,
+    trials: tuple[protocol_lib.Trial, ...],
+    share: float,
+  ):
+    self._trainer = trainer
+    self._trials = trials
+    self._stop = max(round(share * trials[0].steps), 1)
+    self._points = {
+      step
+      for step in protocol_lib.curve_steps(trials[0], trainer.protocol)
+      if step < self._stop
+    } | {self._stop}
+    self._rates = np.stack(
+      [protocol_lib.learning_rates(t, trainer.protocol) for t in trials]
+    )
+    self._seeds = list(dict.fromkeys(t.seed for t in trials))
+    self._which = np.int32([self._seeds.index(t.seed) for t in trials])
+    self._curves: list[list[Point]] = [[] for _ in trials]
+    self._seconds = 0.0
+    self._done = 0
+    self._finished = False
+
+  @contextlib.contextmanager
+  def _store(self) -> Iterator[states.Store | None]:
+    folder = self._trainer.folder
+    if folder is None:
+      yield None
+      return
+    name = records.digest([dataclasses.astuple(t) for t in self._trials])
+    store = states.Store(folder / f'trials-{name[:16]}')
+    try:
+      yield store
+    finally:
+      store.close()
+
+  def _begin(self, store: states.Store | None) -> steps.State:
+    """The last state, or the first one."""
+    state = steps.start(self._trainer.variables, num_trials=len(self._trials))
+    found = store and store.restore(state)
+    if not found:
+      return parallel.replicate(state, devices=jax.devices())
+    self._done, state, seen = found
+    self._curves = seen['curves']
+    self._seconds = seen['seconds']
+    self._finished = seen['finished']
+    return state
+
+  def finish(self) -> list[Outcome]:
+    """Takes all steps that are left."""
+    trainer = self._trainer
+    trainer.begin(self._trials)
+    with self._store() as store:
+      state = self._begin(store)
+      trainer.advance(self._done * len(self._trials))
+      while not self._finished:
+        # Between two saves: nothing is lost but what a kill loses.
+        until = min(
+          self._stop,
+          (self._done // trainer.save_steps + 1) * trainer.save_steps,
+        )
+        state = self._train(state, until=until)
+        if store:
+          store.save(
+            self._done,
+            state,
+            {
+              'curves': self._curves,
+              'seconds': self._seconds,
+              'finished': self._finished,
+            },
+          )
+    return [
+      Outcome(trial, tuple(curve), self._seconds / len(self._trials))
+      for trial, curve in zip(self._trials, self._curves, strict=True)
+    ]
+
+  def _train(self, state: steps.State, *, until: int) -> steps.State:
+    """Takes the steps up to one, or to where nothing finite is left."""
+    trainer = self._trainer
+    step = trainer._step(len(self._trials))
+    ahead = collections.deque()
+    begun = time.perf_counter()
+    while self._done < until and not self._finished:
+      state, losses = step(state, self._batch(self._done))
+      ahead.append(losses)
+      if len(ahead) > _STEPS_AHEAD:
+        jax.block_until_ready(ahead.popleft())
+      self._done += 1
+      trainer.advance(len(self._trials))
+      if self._done in self._points:
+        state = self._add_points(state)
+        self._finished = self._done == self._stop or not any(
+          math.isfinite(curve[-1]['loss']) for curve in self._curves
+        )
+    jax.block_until_ready(state)
+    self._seconds += time.perf_counter() - begun
+    return state
+
+  def _batch(self, step: int) -> steps.Batch:
+    train = self._trainer.train
+    chosen = np.stack(
+      [
+        data.order(
+          step,
+          num_examples=len(train),
+          batch_size=self._trainer.protocol.batch_size,
+          seed=seed,
+        )
+        for seed in self._seeds
+      ]
+    )
+    devices = jax.devices()
+    return steps.Batch(
+      inputs=parallel.spread(train.inputs[chosen], axis=1, devices=devices),
+      labels=parallel.spread(train.labels[chosen], axis=1, devices=devices),
+      learning_rates=self._rates[:, step],
+      seeds=np.uint32([trial.seed for trial in self._trials]),
+      which=self._which,
+      step=np.int32(step),
+    )
+
+  def _add_points(self, state: steps.State) -> steps.State:
+    """Adds a point to every curve; the means of the next start from nothing."""
+    losses, accuracies = steps.compute(state.metrics)
+    validation = self._evaluate(state, self._trainer.validation)
+    for i, trial in enumerate(self._trials):
+      point = {
+        'step': self._done,
+        'learning_rate': float(self._rates[i, self._done - 1]),
+        'loss': float(losses[i]),
+        'accuracy': float(accuracies[i]),
+        'validation_loss': float(validation[0][i]),
+        'validation_accuracy': float(validation[1][i]),
+      }
+      self._curves[i].append(point)
+      self._trainer.observe(trial, point)
+    return state.replace(metrics=self._empty())
+
+  def _empty(self) -> steps.Metrics:
+    return parallel.replicate(
+      steps.empty_metrics(len(self._trials)), devices=jax.devices()
+    )
+
+  def _evaluate(
+    self, state: steps.State, split: data.Split
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Losses and accuracies of all trials on a split, [T] each."""
+    trainer = self._trainer
+    evaluate = steps.evaluation(trainer.network, num_trials=len(self._trials))
+    measured = self._empty()
+    for batch in data.evaluation_batches(split, trainer.protocol.batch_size):
+      spread = (
+        parallel.spread(x[None], axis=1, devices=jax.devices()) for x in batch
+      )
+      measured = evaluate(state.variables, *spread, measured)
+    return steps.compute(measured)
+
+  def evaluate_last(self, split: data.Split) -> tuple[np.ndarray, np.ndarray]:
+    with self._store() as store:
+      state = self._begin(store)
+    if not self._finished:
+      raise ValueError('These trials were not run to their end.')
+    return self._evaluate(state, split)
+
+
+def forget(folder: pathlib.Path) -> None:
+  """Removes the states of trials whose result is on record."""
+  if parallel.is_primary():
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+import importlib.util
+import json
+import pathlib
+import threading
+
+import pytest
+
+from neucrab_jax import records, training
+from neucrab_jax.benchmark import finetuning
+
+ROOT = pathlib.Path(__file__).parents[2]
+FEW = 'mini_sup_glyphs,mini_random'
+
+
+def load_config(variant='mini'):
+  spec = importlib.util.spec_from_file_location(
+    'finetune_config', ROOT / 'configs' / 'finetune.py'
+  )
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module.get_config(variant)
+
+
+@pytest.fixture
+def config(tmp_path):
+  """Linear classifiers on cached features: a second, not a minute."""
+  config = load_config()
+  config.checkpoints = FEW
+  config.protocol.mode = 'head'
+  config.protocol.learning_rates = (1.0, 0.1)
+  config.protocol.steps = (60,)
+  config.cache_dir = str(tmp_path / 'cache')
+  return config
+
+
+def test_every_checkpoint_leaves_a_record(config, tmp_path, capsys):
+  result = finetuning.finetune(config, str(tmp_path / 'run'))
+  assert result['failed'] == []
+  good, control = result['accuracies']
+  assert good['accuracy'] > control['accuracy'] + 0.05
+  folder = tmp_path / 'run'
+  for record in (good, control):
+    file = folder / 'accuracies' / 'digits' / f'{record["checkpoint"]}.json'
+    assert json.loads(file.read_text()) == record
+    assert len(record['trials']) == 2
+    (chosen,) = record['chosen']
+    best = max(trial['validation_accuracy'] for trial in record['trials'])
+    assert record['trials'][chosen]['validation_accuracy'] == best
+    tested = [trial['test_accuracy'] for trial in record['trials']]
+    assert tested.count(None) == 1
+    assert record['accuracy'] == tested[chosen]
+  splits = good['task']['splits']
+  sizes = [splits[role]['num_examples'] for role in splits]
+  assert sizes == [200, 300, 497]
+  # States are for what is not finished.
+  assert not list((folder / 'states').glob('*/*'))
+  printed = capsys.readouterr().out
+  page = (folder / 'report.html').read_text()
+  for name in FEW.split(','):
+    assert name in printed
+    assert name in page
+    assert name in (folder / 'accuracies.csv').read_text()
+  assert page.count('<svg') == 1
+  assert json.loads((folder / 'config.json').read_text())['checkpoints'] == FEW
+
+
+def test_what_is_on_record_is_not_done_again(config, tmp_path, monkeypatch):
+  first = finetuning.finetune(config, str(tmp_path))
+
+  def fail(*unused, **options):
+    raise AssertionError('It was trained again.')
+
+  monkeypatch.setattr(training.Trainer, 'run', fail)
+  again = finetuning.finetune(config, str(tmp_path))
+  assert again == first
+  # Other settings are not mixed with what is there.
+  config.protocol.learning_rates = (0.5,)
+  other = finetuning.finetune(config, str(tmp_path))
+  assert other['accuracies'] == []
+  assert all('other settings' in entry['error'] for entry in other['failed'])
+  file = tmp_path / 'accuracies' / 'digits' / 'mini_random.json'
+  assert json.loads(file.read_text()) == first['accuracies'][1]
+
+
+def test_a_failing_checkpoint_does_not_take_the_others_down(config, tmp_path):
+  config.checkpoints = 'imagenet_mobilenet_v1_025,mini_random'
+  config.checkpoint_dir = str(tmp_path)
+  result = finetuning.finetune(config, str(tmp_path / 'run'))
+  assert [entry['checkpoint'] for entry in result['failed']] == [
+    'imagenet_mobilenet_v1_025'
+  ]
+  assert [r['checkpoint'] for r in result['accuracies']] == ['mini_random']
+
+
+def test_without_a_validation_split_a_fifth_is_held_out(config, tmp_path):
+  config.task.validation = ''
+  config.checkpoints = 'mini_random'
+  result = finetuning.finetune(config, str(tmp_path))
+  splits = result['task']['splits']
+  sizes = [splits[role]['num_examples'] for role in splits]
+  assert sizes == [160, 40, 497]
+  assert splits['validation']['split'] == 'train'
+
+
+def test_what_another_run_is_at_comes_last_and_is_not_done_twice(
+  config, tmp_path, monkeypatch, capfd
+):
+  trained = []
+  run = training.Trainer.run
+
+  def counting(trainer, trials):
+    trained.append(trainer)
+    return run(trainer, trials)
+
+  monkeypatch.setattr(training.Trainer, 'run', counting)
+  first = finetuning.finetune(config, str(tmp_path / 'first'))
+  assert len(trained) == 2
+  # The other run has claimed one checkpoint, and writes it in a while.
+  record = first['accuracies'][0]
+  folder = tmp_path / 'second'
+  file = folder / 'accuracies' / 'digits' / f'{record["checkpoint"]}.json'
+  claimed, write = threading.Event(), threading.Event()
+
+  def other_run():
+    with records.claim(file) as mine:
+      assert mine
+      claimed.set()
+      write.wait(timeout=60)
+      records.write_json(file, record)
+
+  other = threading.Thread(target=other_run)
+  other.start()
+  claimed.wait(timeout=60)
+
+  def counting_and_letting_go(trainer, trials):
+    write.set()
+    return counting(trainer, trials)
+
+  monkeypatch.setattr(training.Trainer, 'run', counting_and_letting_go)
+  second = finetuning.finetune(config, str(folder))
+  other.join()
+  assert len(trained) == 3
+  assert second['accuracies'][0] == record
+  assert 'another run is at it' in ' '.join(capfd.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+  ('settings', 'message'),
+  [
+    ({'task.name': 'digts'}, "'digits'"),
+    ({'task.test': 'tset'}, "Did you mean 'test'"),
+    ({'task.validation': 'test'}, 'splits of their own'),
+    ({'task.num_examples': 5}, '5 examples are too few'),
+    ({'checkpoints': 'mini_rotatoin'}, "Did you mean 'mini_rotation'"),
+    ({'protocol.mode': 'hed'}, "Did you mean 'head'"),
+    ({'protocol.momentum': 2.0}, 'momentum must be from 0 to 1'),
+    ({'save_steps': 0}, 'save_steps must be at least 1'),
+    ({'together': -1}, 'together must be at least 0'),
+  ],
+)
+def test_refuses_bad_input_before_any_work(
+  config, tmp_path, monkeypatch, settings, message
+):
+  monkeypatch.setattr(
+    training.Trainer, 'run', lambda *_: pytest.fail('It began.')
+  )
+  for name, value in settings.items():
+    config.update_from_flattened_dict({name: value})
+  with pytest.raises(ValueError, match=message):
+    finetuning.finetune(config, str(tmp_path))
+  assert not (tmp_path / 'config.json').exists()
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused(
+  config, tmp_path, monkeypatch
+):
+  monkeypatch.setattr('jax.device_count', lambda: 7)
+  with pytest.raises(ValueError, match='64 cannot be split over 7 devices'):
+    finetuning.finetune(config, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+  ('variant', 'trials', 'batch_size'),
+  [('mini', 4, 64), ('vtab', 4, 512), ('vtab_1k', 1, 64)],
+)
+def test_the_configs_are_protocols(variant, trials, batch_size):
+  protocol = finetuning._protocol(load_config(variant).protocol)
+  assert len(protocol.trials()) == trials
+  assert protocol.batch_size == batch_size
+
+
+def test_tensorboard_gets_the_curves(config, tmp_path):
+  config.tensorboard = True
+  config.checkpoints = 'mini_random'
+  finetuning.finetune(config, str(tmp_path))
+  from tensorboard.backend.event_processing import event_accumulator
+  from tensorboard.util.tensor_util import make_ndarray
+
+  folder = tmp_path / 'tensorboard'
+  (run,) = folder.glob('*/*/lr1.0-steps60-seed0')
+  events = event_accumulator.EventAccumulator(str(run))
+  events.Reload()
+  assert 'validation_accuracy' in events.Tags()['tensors']
+  record = json.loads(
+    (tmp_path / 'accuracies' / 'digits' / 'mini_random.json').read_text()
+  )
+  points = events.Tensors('validation_accuracy')
+  curve = record['trials'][0]['curve']
+  assert [event.step for event in points] == [p['step'] for p in curve]
+  values = [float(make_ndarray(event.tensor_proto)) for event in points]
+  wanted = [point['validation_accuracy'] for point in curve]
+  assert values == pytest.approx(wanted)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+import inspect
+
+import numpy as np
+import pytest
+import small
+
+from neucrab_jax import training
+from neucrab_jax.tasks import arrays
+from neucrab_jax.training import data, early_stopping, network
+
+# As the tests of the trainer, so that the program is compiled once.
+OPTIONS = {'batch_size': 8, 'steps': 100, 'learning_rate': 0.05}
+
+
+def make_examples(n=24, *, bright=True):
+  """Images whose brightness is the class, or tells nothing."""
+  labels = (np.arange(n) % 3).astype(np.int32)
+  images = small.make_images(n) // 3
+  if bright:
+    images = images + (80 * labels).astype(np.uint8)[:, None, None, None]
+  return arrays.make_examples(images, labels)
+
+
+def test_a_budget_tells_what_can_be_learnt():
+  backbone, indices = small.make_backbone(), np.arange(24)
+  score, noise = (
+    early_stopping.score(
+      backbone, make_examples(bright=bright), indices, share=0.4, **OPTIONS
+    )
+    for bright in (True, False)
+  )
+  assert 0.8 < score[0] <= 1
+  assert noise[0] < 0.6
+  assert 0 <= score[1] < 0.5
+
+
+def test_it_is_the_beginning_of_the_fine_tuning_of_the_truth(tmp_path):
+  backbone, examples = small.make_backbone(), make_examples()
+  indices = np.arange(2, 23)
+  advanced = []
+  score, std = early_stopping.score(
+    backbone, examples, indices, share=0.1, seed=4, num_seeds=2,
+    advance=advanced.append, **OPTIONS,
+  )  # fmt: skip
+  protocol = training.Protocol(batch_size=8, curve_points=10)
+  net, variables = network.from_backbone(backbone, 3, protocol)
+  accuracies = []
+  for seed in (8, 9):
+    labels = examples.labels[indices]
+    kept, held_out = data.hold_out(labels, share=0.25, seed=seed)
+    train, validation = (
+      data.load_images(
+        examples, indices[part], size=16, method='bilinear', folder=tmp_path
+      )
+      for part in (kept, held_out)
+    )
+    trainer = training.Trainer(net, variables, train, validation, protocol)
+    (whole,) = trainer.run([training.Trial(0.05, 100, seed)])
+    accuracies.append(whole.curve[0]['validation_accuracy'])
+  assert score == pytest.approx(np.mean(accuracies))
+  assert std == pytest.approx(np.std(accuracies, ddof=1))
+  assert sum(advanced) == 2 * 10
+
+
+def test_every_option_has_limits():
+  parameters = inspect.signature(early_stopping.score).parameters
+  context = {'backbone', 'examples', 'indices', 'seed', 'advance'}
+  assert set(parameters) - context == set(early_stopping.LIMITS)
