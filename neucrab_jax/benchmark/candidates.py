@@ -36,14 +36,14 @@ class Computed:
     seconds: by step, such as 'restore' and 'extract'.
     cached: whether they were found in the cache.
     about: what is known of the checkpoint as a whole, such as num_parameters,
-      for the measures that take it.
+      and how to train it, for the measures that take it.
     warnings: what a reader of the result should know.
   """
 
   features: features.Features
   seconds: Mapping[str, float]
   cached: bool
-  about: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   warnings: tuple[str, ...] = ()
 
   def inputs(self) -> dict[str, Any]:
@@ -94,10 +94,22 @@ def _choose(
   )
 
 
-def _about(backbone: checkpoints.Backbone) -> dict[str, float]:
+def _fine_tune(*arguments: Any, **options: Any) -> np.ndarray:
+  # Few runs train, and what training needs takes seconds to import.
+  from neucrab_jax.training import early_stopping
+
+  return early_stopping.accuracies(*arguments, **options)
+
+
+def _about(
+  backbone: checkpoints.Backbone, examples: tasks.Examples, indices: np.ndarray
+) -> dict[str, Any]:
   """What is known of a checkpoint; unknown stays unknown."""
   sizes = (leaf.size for leaf in jax.tree.leaves(backbone.variables['params']))
-  about = {'num_parameters': sum(sizes)}
+  about = {
+    'num_parameters': sum(sizes),
+    'fine_tune': functools.partial(_fine_tune, backbone, examples, indices),
+  }
   accuracy = backbone.checkpoint.upstream_accuracy
   return about if accuracy is None else {**about, 'upstream_accuracy': accuracy}
 
@@ -148,7 +160,7 @@ def _compute(
       'extract': time.perf_counter() - restored,
     },
     cached=cached,
-    about=_about(backbone),
+    about=_about(backbone, examples, indices),
     warnings=tuple(str(warning.message) for warning in caught),
   )
 

@@ -104,6 +104,8 @@ def read(
     with _unpacked(path) as folder:
       return read(folder, select)
   prefix = _check_prefix(path)
+  # It would greet with four lines about its build.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
   import tensorflow as tf
 
   try:

@@ -2,15 +2,16 @@
 """Measures of transferability: pure functions of arrays, larger is better.
 
 A measure is one file: a function of its own name that takes what it needs of
-`features`, `labels`, `source_probs`, `key`, `num_parameters` and
-`upstream_accuracy`, then its options; `VARIANT`, which of its published forms
-it is; `LIMITS`, the smallest and the largest value of each option, or the names
-it takes. It returns a scalar; or an `inputs.Score` if it has a spread of its
-own, which `SPREAD` then names.
+`features`, `labels`, `source_probs`, `key`, `num_parameters`,
+`upstream_accuracy` and `fine_tune`, then its options; `VARIANT`, which of its
+published forms it is; `LIMITS`, the smallest and the largest value of each
+option, or the names it takes. It returns a scalar; or an `inputs.Score` if it
+has a spread of its own, which `SPREAD` then names.
 
 How sure a score is comes from resampled examples: a measure that takes
 `example_weights` [R, N] returns the scores [R] of R weightings, of which the
-first is all ones. Any other measure is called again on copies of examples.
+first is all ones. Any other measure of features or source_probs is called again
+on copies of examples; one that takes neither is not resampled.
 """
 
 import dataclasses
@@ -37,6 +38,7 @@ _MEASURES = {
   'nleep': 'neucrab_jax.measures.nleep',
   'leep': 'neucrab_jax.measures.leep',
   'linear': 'neucrab_jax.measures.linear',
+  'early_stopping': 'neucrab_jax.measures.early_stopping',
   'mutual_information': 'neucrab_jax.measures.mutual_information',
   'class_separation': 'neucrab_jax.measures.class_separation',
   'nce': 'neucrab_jax.measures.nce',
@@ -62,7 +64,9 @@ _GIVEN = {
   'source_probs': 'Only a checkpoint with a classification head has them.',
   'num_parameters': 'Files of features do not say.',
   'upstream_accuracy': 'Only the spec of a checkpoint can say.',
+  'fine_tune': 'Only a checkpoint on a task can be fine-tuned.',
 }
+_PER_EXAMPLE = ('features', 'source_probs')
 _INPUTS = (*_GIVEN, 'labels', 'key', 'example_weights')
 _RESAMPLING_SPREAD = 'standard error over resampled examples'
 
@@ -167,13 +171,13 @@ def lacks(name: str, **given: Any) -> str | None:
 
   Args:
     name: one of `names()`.
-    **given: what there is of features, source_probs, num_parameters and
-      upstream_accuracy; None counts as not given.
+    **given: what there is of `features`, `source_probs` and the rest; None
+      counts as not given.
   """
   for needed, why in _GIVEN.items():
     if needed in _parameters(name) and given.get(needed) is None:
-      number = needed in ('num_parameters', 'upstream_accuracy')
-      absent = 'which is not known' if number else 'and there are none'
+      several = needed in _PER_EXAMPLE
+      absent = 'and there are none' if several else 'which is not known'
       return f'{name} needs {needed}, {absent}. {why}'.rstrip()
   return None
 
@@ -189,8 +193,7 @@ def check_inputs(
   Args:
     name: one of `names()`.
     labels: [N].
-    **given: of `features`, `source_probs`, `num_parameters` and
-      `upstream_accuracy` what there is.
+    **given: of `features`, `source_probs` and the rest what there is.
 
   Returns:
     The labels, and the inputs that the measure takes, checked.
@@ -211,7 +214,9 @@ def check_inputs(
   for needed in _GIVEN:
     if needed not in _parameters(name):
       continue
-    if needed in checks:
+    if needed == 'fine_tune':
+      checked[needed] = given[needed]
+    elif needed in checks:
       checked[needed] = checks[needed](given[needed], labels=checked['labels'])
     else:
       checked[needed] = inputs.check_number(needed, given[needed])
@@ -258,7 +263,10 @@ def _evaluate(
     arguments['example_weights'] = resampling.weightings(len(labels), **draws)
   found = inputs.as_score(measure(**arguments))
   values = np.asarray(found.value, np.float64).reshape(-1)
-  if 'example_weights' not in parameters and num_resamples:
+  weighted = 'example_weights' in parameters
+  if not weighted and parameters.keys().isdisjoint(_PER_EXAMPLE):
+    num_resamples = 0
+  if not weighted and num_resamples:
     copies = resampling.copies(labels, **draws)
     copied = _resample_by_copies(measure, arguments, copies)
     values = np.append(values, np.asarray(copied, np.float64))
@@ -288,6 +296,7 @@ def evaluate(
   source_probs: np.ndarray | None = None,
   num_parameters: int | None = None,
   upstream_accuracy: float | None = None,
+  fine_tune: Callable[..., np.ndarray] | None = None,
   seed: int = 0,
   num_resamples: int = NUM_RESAMPLES,
   **options: Any,
@@ -301,6 +310,7 @@ def evaluate(
     source_probs: [N, Z], for measures that take them.
     num_parameters: of the checkpoint, for the control of that name.
     upstream_accuracy: of the checkpoint, for the control of that name.
+    fine_tune: trains the checkpoint, for `early_stopping`.
     seed: of the resamples, and of whatever is random in the measure.
     num_resamples: how often the examples are resampled; 0 for not at all.
     **options: of the measure; see `default_options`.
@@ -321,6 +331,7 @@ def evaluate(
       source_probs=source_probs,
       num_parameters=num_parameters,
       upstream_accuracy=upstream_accuracy,
+      fine_tune=fine_tune,
     )
   told = []
   for warning in caught:
@@ -341,6 +352,7 @@ def score(
   source_probs: np.ndarray | None = None,
   num_parameters: int | None = None,
   upstream_accuracy: float | None = None,
+  fine_tune: Callable[..., np.ndarray] | None = None,
   seed: int = 0,
   **options: Any,
 ) -> float:
@@ -359,4 +371,5 @@ def score(
     source_probs=source_probs,
     num_parameters=num_parameters,
     upstream_accuracy=upstream_accuracy,
+    fine_tune=fine_tune,
   ).score

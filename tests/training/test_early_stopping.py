@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import small
 
-from neucrab_jax import training
+from neucrab_jax import measures, training
 from neucrab_jax.tasks import arrays
 from neucrab_jax.training import data, early_stopping, network
 
@@ -24,25 +24,24 @@ def make_examples(n=24, *, bright=True):
 
 def test_a_budget_tells_what_can_be_learnt():
   backbone, indices = small.make_backbone(), np.arange(24)
-  score, noise = (
-    early_stopping.score(
-      backbone, make_examples(bright=bright), indices, share=0.4, **OPTIONS
+  found, noise = (
+    early_stopping.accuracies(
+      backbone, make_examples(bright=bright), indices, seed=0, share=0.4,
+      num_seeds=3, **OPTIONS,
     )
     for bright in (True, False)
-  )
-  assert 0.8 < score[0] <= 1
-  assert noise[0] < 0.6
-  assert 0 <= score[1] < 0.5
+  )  # fmt: skip
+  assert found.shape == noise.shape == (3,)
+  assert 0.8 < found.mean() <= 1
+  assert noise.mean() < 0.6
 
 
 def test_it_is_the_beginning_of_the_fine_tuning_of_the_truth(tmp_path):
   backbone, examples = small.make_backbone(), make_examples()
   indices = np.arange(2, 23)
-  advanced = []
-  score, std = early_stopping.score(
-    backbone, examples, indices, share=0.1, seed=4, num_seeds=2,
-    advance=advanced.append, **OPTIONS,
-  )  # fmt: skip
+  found = early_stopping.accuracies(
+    backbone, examples, indices, share=0.1, seed=4, num_seeds=2, **OPTIONS
+  )
   protocol = training.Protocol(batch_size=8, curve_points=10)
   net, variables = network.from_backbone(backbone, 3, protocol)
   accuracies = []
@@ -58,12 +57,28 @@ def test_it_is_the_beginning_of_the_fine_tuning_of_the_truth(tmp_path):
     trainer = training.Trainer(net, variables, train, validation, protocol)
     (whole,) = trainer.run([training.Trial(0.05, 100, seed)])
     accuracies.append(whole.curve[0]['validation_accuracy'])
-  assert score == pytest.approx(np.mean(accuracies))
-  assert std == pytest.approx(np.std(accuracies, ddof=1))
-  assert sum(advanced) == 2 * 10
+  assert found.tolist() == accuracies
 
 
-def test_every_option_has_limits():
-  parameters = inspect.signature(early_stopping.score).parameters
-  context = {'backbone', 'examples', 'indices', 'seed', 'advance'}
-  assert set(parameters) - context == set(early_stopping.LIMITS)
+def test_the_measure_is_the_mean_and_the_spread_over_seeds():
+  asked = []
+
+  def fine_tune(**options):
+    asked.append(options)
+    return np.array([0.5, 0.75, 1.0])
+
+  found = measures.evaluate(
+    'early_stopping', labels=np.arange(4) % 2, fine_tune=fine_tune, share=0.1
+  )
+  assert (found.score, found.std, found.stderr) == (0.75, 0.25, None)
+  (options,) = asked
+  assert options['share'] == 0.1
+  parameters = inspect.signature(early_stopping.accuracies).parameters
+  assert set(parameters) - {'backbone', 'examples', 'indices'} == set(options)
+
+
+def test_files_of_features_cannot_be_fine_tuned():
+  with pytest.raises(ValueError, match=r'needs fine_tune.*Only a checkpoint'):
+    measures.score(
+      'early_stopping', features=np.eye(4), labels=np.arange(4) % 2
+    )
