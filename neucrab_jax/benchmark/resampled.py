@@ -12,11 +12,11 @@ With s_ij = sign(S_i − S_j), g_ij likewise of the accuracies, and h_i the sum 
     τ   = wᵀ(s∘g)w / √(wᵀ|s|w · wᵀ|g|w)
     τ_w = hᵀ(s∘g)w / √(hᵀ|s|w · hᵀ|g|w)
 
-so that no copy is ever made, and fixed scores cost one [R, M] by [M, M] product.
+so that no copy is made, and fixed scores cost one [R, M] by [M, M] product.
 
-Axes: R resamples, M checkpoints. Scores and accuracies are [M], or [R, M] where
-they are resampled too; weights [R, M] or [M]. Results are [R] or a scalar, NaN
-where the metric is not defined.
+Axes: R resamples, M checkpoints. Scores and accuracies are [M] or, where they
+are resampled too, [R, M]; weights [R, M] or [M]. Results are [R] or a scalar,
+NaN where the metric is not defined.
 """
 
 from collections.abc import Callable
@@ -64,15 +64,16 @@ def _hyperbolic(
   first: np.ndarray, second: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
   """h: each checkpoint's sum of 1/rank over its copies, best first."""
-  first, second, weights = np.broadcast_arrays(first, second, weights)
-  order = np.lexsort((second, first), axis=-1)[..., ::-1]
-  copies = np.take_along_axis(weights, order, axis=-1)
-  last = np.cumsum(copies, axis=-1)
+  order = np.lexsort(np.broadcast_arrays(second, first), axis=-1)[..., ::-1]
+  shape = np.broadcast_shapes(order.shape, weights.shape)
+  order = np.broadcast_to(order, shape)
+  copies = np.take_along_axis(np.broadcast_to(weights, shape), order, axis=-1)
+  last = np.cumsum(copies, axis=-1).astype(int)
   harmonic = np.concatenate(
     [[0.0], np.cumsum(1 / np.arange(1, last.max(initial=1) + 1))]
   )
-  sums = harmonic[last.astype(int)] - harmonic[(last - copies).astype(int)]
-  h = np.empty_like(sums)
+  h = np.empty(shape)
+  sums = harmonic[last] - harmonic[last - copies.astype(int)]
   np.put_along_axis(h, order, sums, axis=-1)
   return h
 
@@ -134,6 +135,11 @@ def _top(
   return surely, tied, k - np.sum(surely, axis=-1)
 
 
+def _binomials(size: int, k: int) -> np.ndarray:
+  """[size + 1, k + 1]: how many ways to choose so many of so many."""
+  return special.comb(np.arange(size + 1)[:, None], np.arange(k + 1))
+
+
 def rel_at_k(
   scores: np.ndarray, accuracies: np.ndarray, weights: np.ndarray, *, k: int
 ) -> np.ndarray:
@@ -149,11 +155,14 @@ def rel_at_k(
   earlier = np.tri(g.shape[-1], k=-1)
   better = ((g < 0) | ((g == 0) & (earlier > 0))).astype(np.float64)
   rest = np.sum(tied, axis=-1, keepdims=True)
-  places = places[..., None]
+  places = np.clip(places, 1, k)[..., None]
+  choose = _binomials(g.shape[-1], k)
   ahead = _count(tied.astype(np.float64), better)
   with np.errstate(invalid='ignore', divide='ignore'):
-    chance = special.comb(rest - 1 - ahead, places - 1) / special.comb(
-      rest, places
+    # Of more than are left, none can be chosen: the table is 0 there.
+    chance = (
+      choose[(rest - 1 - ahead).astype(int), places - 1]
+      / (choose[rest, places])
     )
     expected = np.sum(
       np.where(tied, chance * np.maximum(accuracies, floor), 0), axis=-1
@@ -171,8 +180,9 @@ def recall_at_k(
   best = (known == np.max(known, axis=-1, keepdims=True)) & (there > 0)
   rest = np.sum(tied, axis=-1)
   others = np.sum(tied & ~best, axis=-1)
+  choose = _binomials(tied.shape[-1], k)
   with np.errstate(invalid='ignore', divide='ignore'):
-    chance = 1 - special.comb(others, places) / special.comb(rest, places)
+    chance = 1 - choose[others, places] / choose[rest, places]
   chance = np.where(rest > 0, chance, 0.0)
   recall = np.where(np.any(surely & best, axis=-1), 1.0, chance)
   return np.where(np.any(there > 0, axis=-1), recall, np.nan)
