@@ -70,12 +70,13 @@ def _read_accuracy_csv(file: pathlib.Path, name: str, truths: Truths) -> None:
         f"{str(file)!r} has no column 'accuracy'; its columns are "
         f'{", ".join(row)}.'
       )
-    size = row.get('train_examples')
+    size = row.get('train_examples') or ''
+    amount = f'{size} training examples' if size.isdigit() else size
     for column in columns:
       parts = (
         name,
         column.removeprefix(evidence.ACCURACY).strip('_'),
-        size and f'{size} training examples',
+        amount,
       )
       truth = ', '.join(filter(None, parts)) or evidence.ACCURACY
       value = evidence.number(where, column, row[column])
