@@ -29,6 +29,7 @@ from neucrab_jax.benchmark import (
   truth,
   uncertainty,
 )
+from neucrab_jax.ops import pca
 
 SCHEMA = 1
 
@@ -139,7 +140,8 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> Record:
   bars = progress.Progress(
     console=rich_console.Console(stderr=True), transient=True
   )
-  with bars:
+  # The products are small: threads would wait longer than they work.
+  with bars, pca.one_lapack_thread():
     bar = bars.add_task('', total=sum(len(d.contestants) for d, _ in pairs))
     for duel, scores in pairs:
       bars.update(bar, description=f'{duel.group}, {duel.truth}')

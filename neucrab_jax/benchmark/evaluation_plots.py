@@ -15,10 +15,12 @@ _BLUE, _RED, _GREY = '#1f5fa8', '#a3262a', '#7a94b4'
 # Inches. One fills the width of a phone, two stand side by side in print.
 _SCATTER = (3.6, 3.0)
 _WIDE = (7.2, 3.6)
+_MARGINS = {'left': 0.17, 'right': 0.97, 'bottom': 0.16, 'top': 0.9}
 # The worst misplaced are named, from this many places on.
 _NAMED, _MISPLACED = 4, 2
-# Shares of an axis: between labels above one another, and beside a point.
-_LINE, _BESIDE = 0.075, 0.04
+# Shares of an axis: between labels above one another, beside a point, and the
+# highest label.
+_LINE, _BESIDE, _TOP = 0.075, 0.04, 0.97
 
 
 def svg(plot: figure.Figure) -> str:
@@ -49,17 +51,25 @@ def _name(
   labels: Sequence[str],
 ) -> None:
   """Labels points, none over another."""
+  axes.get_xlim()  # Limits are found when asked for, and transforms don't ask.
   to_axes = axes.transData + axes.transAxes.inverted()
   places = [to_axes.transform(point) for point in points]
-  below = -np.inf
-  for index in sorted(range(len(points)), key=lambda i: places[i][1]):
-    x, y = places[index]
-    y = below = max(y, below + _LINE)
+  order = sorted(range(len(points)), key=lambda i: places[i][1])
+  # Up from the lowest; then down from the top, where they would leave the plot.
+  heights: list[float] = []
+  for index in order:
+    heights.append(max([places[index][1], *(h + _LINE for h in heights[-1:])]))
+  ceiling = _TOP
+  for rank in reversed(range(len(heights))):
+    heights[rank] = min(heights[rank], ceiling)
+    ceiling = heights[rank] - _LINE
+  for index, height in zip(order, heights, strict=True):
+    x = places[index][0]
     left = x < 0.5
     axes.annotate(
       labels[index],
       xy=points[index],
-      xytext=(x + (_BESIDE if left else -_BESIDE), y),
+      xytext=(x + (_BESIDE if left else -_BESIDE), height),
       textcoords='axes fraction',
       ha='left' if left else 'right',
       va='center',
@@ -86,8 +96,9 @@ def scatter(
   off = np.abs(predicted - true)
   wrong = np.argsort(-off, kind='stable')[:_NAMED]
   wrong = wrong[off[wrong] >= _MISPLACED]
-  plot = figure.Figure(figsize=_SCATTER, layout='constrained')
-  axes = plot.subplots()
+  plot = figure.Figure(figsize=_SCATTER)
+  # A layout that fits itself draws every plot twice.
+  axes = plot.subplots(gridspec_kw=_MARGINS)
   _bare(axes)
   right = np.setdiff1d(np.arange(len(x)), wrong)
   axes.scatter(x[right], y[right], s=16, color=_BLUE)

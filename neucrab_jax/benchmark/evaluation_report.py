@@ -25,6 +25,16 @@ def _number(value: float | None, digits: int = 3) -> str:
   return f'{value:.{digits}f}'.replace('-', '−')
 
 
+def page(template: str, **context: Any) -> str:
+  """Renders a template, with how numbers look."""
+  return _ENVIRONMENT.get_template(template).render(
+    number=_number,
+    shade=evaluation_plots.shade,
+    ink=evaluation_plots.ink,
+    **context,
+  )
+
+
 def _scatters(duel: Mapping[str, Any]) -> dict[str, list[str]]:
   """By task, a plot for each measure and control that has scores."""
   judged = {
@@ -90,7 +100,8 @@ def render(evaluation: dict[str, Any], *, config: dict[str, Any]) -> str:
     HTML that needs no other file and no network.
   """
   files = [source['file'] for source in evaluation['sources']]
-  return _ENVIRONMENT.get_template('evaluation.html.j2').render(
+  return page(
+    'evaluation.html.j2',
     evaluation=evaluation,
     # The paper's form; the other reading of Recall is with the details.
     columns=list(metrics.METRICS)[:7],
@@ -98,9 +109,6 @@ def render(evaluation: dict[str, Any], *, config: dict[str, Any]) -> str:
     scatters=[_scatters(duel) for duel in evaluation['contests']],
     costs=[_costs(duel) for duel in evaluation['contests']],
     extremes=_extremes,
-    number=_number,
-    shade=evaluation_plots.shade,
-    ink=evaluation_plots.ink,
     cite=lambda file: files.index(file) + 1 if file in files else None,
     config=json.dumps(config, indent=2),
   )

@@ -39,7 +39,7 @@ def _form(a: np.ndarray, matrix: np.ndarray, b: np.ndarray) -> np.ndarray:
   """aᵀ matrix b for each resample."""
   if matrix.ndim == 2:
     return np.sum((a @ matrix) * b, axis=-1)
-  return np.einsum('...i,...ij,...j->...', a, matrix, b, optimize=True)
+  return np.sum(np.matmul(a[..., None, :], matrix)[..., 0, :] * b, axis=-1)
 
 
 def _tau(
@@ -115,7 +115,7 @@ def _count(there: np.ndarray, relation: np.ndarray) -> np.ndarray:
   """For each checkpoint i, how many that are there have relation[i, ·]."""
   if relation.ndim == 2:
     return there @ relation.T
-  return np.einsum('...ij,...j->...i', relation, there, optimize=True)
+  return np.matmul(relation, there[..., None])[..., 0]
 
 
 def _top(
