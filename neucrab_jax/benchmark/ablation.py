@@ -21,7 +21,7 @@ import numpy as np
 from rich import console as rich_console
 from rich import progress, table
 
-from neucrab_jax import features, measures, parallel, records
+from neucrab_jax import features, measures, parallel, records, spelling
 from neucrab_jax.benchmark import (
   ablation_report,
   contest,
@@ -30,7 +30,7 @@ from neucrab_jax.benchmark import (
   scoring,
   truth,
 )
-from neucrab_jax.ops import gmm, pca
+from neucrab_jax.ops import covariances, gmm, pca
 
 SCHEMA = 1
 # EM as `measures.nleep` has it by default.
@@ -38,7 +38,6 @@ _EM = {
   option: measures.default_options('nleep')[option]
   for option in ('max_iterations', 'tolerance')
 }
-_COVARIANCES = ('diag', 'full', 'tied', 'spherical')
 
 Record = dict[str, Any]
 
@@ -49,7 +48,7 @@ def scores(
   *,
   energies: Sequence[float],
   components_per_class: Sequence[int],
-  covariances: Sequence[str],
+  kinds: Sequence[str],
   num_seeds: int,
   seed: int,
   advance: Callable[[], None] = lambda: None,
@@ -63,7 +62,7 @@ def scores(
     labels: [N], integers from 0 to C − 1.
     energies: shares of the variance that PCA keeps.
     components_per_class: K / C.
-    covariances: of the mixture.
+    kinds: of the mixture's covariance.
     num_seeds: S.
     seed: of the mixtures' initialisations.
     advance: called after each combination.
@@ -77,7 +76,7 @@ def scores(
   kept = np.cumsum(np.asarray(projection.explained_energy, np.float64))
   keys = jax.random.split(jax.random.key(seed), num_seeds)
   for energy, per_class, covariance in itertools.product(
-    energies, components_per_class, covariances
+    energies, components_per_class, kinds
   ):
     enough = np.searchsorted(kept, energy - pca.ENERGY_ROUNDING) + 1
     columns = z[:, : min(enough, z.shape[1])]
@@ -108,10 +107,8 @@ def _check(config: ml_collections.ConfigDict) -> None:
         f'There must be at least 1 component per class, not {count}.'
       )
   for covariance in sweep.covariances:
-    if covariance not in _COVARIANCES:
-      raise ValueError(
-        f'Unknown covariance {covariance!r}. Known: {", ".join(_COVARIANCES)}.'
-      )
+    if covariance not in covariances.KINDS:
+      raise spelling.unknown('covariance', covariance, covariances.KINDS)
   if sweep.num_seeds < 1:
     raise ValueError(f'There must be at least 1 seed, not {sweep.num_seeds}.')
 
@@ -207,10 +204,11 @@ def sweep(config: ml_collections.ConfigDict, workdir: str) -> Record:
     raise ValueError("Give --config.features='DIR/*.npz'.")
   accuracies = _accuracies(config, list(files))
   options = config.sweep.to_dict()
+  options['kinds'] = options.pop('covariances')
   settings = (
     len(options['energies'])
     * len(options['components_per_class'])
-    * len(options['covariances'])
+    * len(options['kinds'])
   )
   by_setting: dict[tuple[float, int, str], list[np.ndarray]] = {}
   bars = progress.Progress(

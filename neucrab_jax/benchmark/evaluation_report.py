@@ -58,26 +58,40 @@ def _scatters(duel: Mapping[str, Any]) -> dict[str, list[str]]:
 def _costs(duel: Mapping[str, Any]) -> list[str]:
   """Agreement against seconds, and against FLOPs, where they are known."""
   taus = {row['name']: row['average']['kendall_tau'] for row in duel['rows']}
-  seconds, flops = [], []
-  for name, costs in duel['cost']['measures'].items():
-    tau = taus[name]
-    row = {'name': name, 'tau': tau['value']}
-    row |= {'low': tau['low'], 'high': tau['high']}
-    if tau['value'] is None:
-      continue
-    if costs['extract_seconds'] is not None:
-      total = costs['extract_seconds'] + costs['score_seconds']
-      seconds.append({**row, 'cost': total})
-    if costs['flops'] is not None:
-      flops.append({**row, 'cost': costs['flops']})
+  costs = {
+    name: found
+    for name, found in duel['cost']['measures'].items()
+    if taus[name]['value'] is not None
+  }
+  extracted = all(
+    found['extract_seconds'] is not None for found in costs.values()
+  )
+  seconds = {
+    name: found['score_seconds'] + (found['extract_seconds'] or 0) * extracted
+    for name, found in costs.items()
+  }
+  flops = {
+    name: found['flops']
+    for name, found in costs.items()
+    if found['flops'] is not None
+  }
+  unit = 'seconds' if extracted else 'seconds, features given,'
   truth = duel['cost']['fine_tuning']
   return [
-    evaluation_plots.cost(rows, unit=unit, fine_tuning=truth[key])
-    for rows, unit, key in (
-      (seconds, 'seconds', 'seconds'),
-      (flops, 'FLOPs (estimated)', 'flops'),
+    evaluation_plots.cost(
+      [
+        {'name': name, 'cost': value, 'tau': taus[name]['value']}
+        | {'low': taus[name]['low'], 'high': taus[name]['high']}
+        for name, value in values.items()
+      ],
+      unit=unit,
+      fine_tuning=end,
     )
-    if rows
+    for values, unit, end in (
+      (seconds, unit, truth['seconds']),
+      (flops, 'FLOPs (estimated)', truth['flops']),
+    )
+    if values
   ]
 
 
