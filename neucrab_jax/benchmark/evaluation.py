@@ -36,15 +36,16 @@ SCHEMA = 1
 Record = dict[str, Any]
 
 
-_GROUP = {'rankings': '', 'accuracies': '', 'order': ''}
+_GROUP = ('rankings', 'accuracies', 'order')
 
 
 def _groups(config: ml_collections.ConfigDict) -> Mapping[str, Any]:
   """By name; one alone may stand in the config itself."""
-  if 'groups' not in config:
-    return {config.group: {key: config[key] for key in _GROUP}}
+  given = config.to_dict()
+  groups = given.get('groups', {given.get('group'): given})
   return {
-    name: {**_GROUP, **group} for name, group in config.groups.to_dict().items()
+    name: {key: group.get(key, '') for key in _GROUP}
+    for name, group in groups.items()
   }
 
 

@@ -90,7 +90,7 @@ def test_a_task_blind_order_and_the_ceiling_on_vtab(published):
 
 @pytest.fixture
 def files(tmp_path):
-  """Rankings by two measures and accuracies, of two tasks, as runs leave them."""
+  """Rankings by three measures, and accuracies, of two tasks."""
   rng = np.random.default_rng(0)
   for task in TASKS:
     accuracies = np.linspace(0.3, 0.9, len(NAMES))

@@ -58,14 +58,14 @@ def test_tables_are_joined_by_name_not_by_row(write):
 
 def test_one_file_serves_as_both_with_several_truths(write):
   text = (
-    'checkpoint,task,accuracy_linear,accuracy_finetuned,accuracy_std,m\n'
-    'a,t,.1,.3,9,1\nb,t,.2,.2,9,\nc,t,.3,.1,9,3\nd,t,.4,.5,9,nan\n'
-    'e,t,.4,.5,9,2\n'
+    'checkpoint,task,accuracy_linear,accuracy_finetuned,accuracy_std,m,n\n'
+    'a,t,.1,.3,9,1,1\nb,t,.2,.2,9,,2\nc,t,.3,.1,9,3,3\n'
+    'd,t,.4,.5,9,nan,4\ne,t,.4,.5,9,2,5\n'
   )
   file = write('s', text, 'any.csv')
   linear, finetuned = join(file, file)
   assert (linear.truth, finetuned.truth) == ('linear', 'finetuned')
-  m, other = linear.contestants
+  m, _, other = linear.contestants
   assert (m.name, m.role) == ('m', 'measure')
   assert (other.name, other.role) == ('truth: finetuned', 'ceiling')
   np.testing.assert_array_equal(m.scores, [[1, np.nan, 3, np.nan, 2]])
