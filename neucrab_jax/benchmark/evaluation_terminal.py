@@ -4,14 +4,16 @@
 import pathlib
 from typing import Any
 
+from rich import box, markup, table
 from rich import console as rich_console
-from rich import markup, table
 
 from neucrab_jax.benchmark import metrics
 
 # The other reading of Recall is in the files.
 _COLUMNS = tuple(metrics.METRICS)[:7]
 _SIGNIFICANT = 0.05
+# Letters of a name: with them, a table fits into 80 columns.
+_NAME = 14
 
 
 def number(value: float | None) -> str:
@@ -25,9 +27,7 @@ def _tau(row: dict[str, Any]) -> str:
     return '–'
   star = '*' if (row.get('p_value') or 1) < _SIGNIFICANT else ''
   span = (
-    f' [{cell["low"]:.2f}, {cell["high"]:.2f}]'
-    if cell['low'] is not None
-    else ''
+    f'\n{cell["low"]:.2f}…{cell["high"]:.2f}' if cell['low'] is not None else ''
   )
   return f'{number(cell["value"])}{star}{span}'
 
@@ -36,12 +36,17 @@ def _show_contest(console: rich_console.Console, duel: dict[str, Any]) -> None:
   rows = table.Table(
     title=f'{duel["group"]}: truth is {duel["truth"]} '
     f'({len(duel["checkpoints"])} checkpoints; {", ".join(duel["tasks"])})',
-    caption='mean over tasks; [95 %]: resampled '
+    caption='mean over tasks; below τ its 95 % interval, resampling '
     f'{", ".join(duel["resampled"])}; * p < {_SIGNIFICANT} by permutation',
+    box=box.SIMPLE_HEAD,
+    pad_edge=False,
+    collapse_padding=True,
   )
-  rows.add_column('', overflow='fold')
+  rows.add_column('', min_width=_NAME)
   for metric in _COLUMNS:
-    rows.add_column(metrics.METRICS[metric][0], justify='right')
+    label = metrics.METRICS[metric][0]
+    heading = label.replace('@', '\n@').replace(' ', '\n')
+    rows.add_column(heading, justify='right')
   role = None
   for row in duel['rows']:
     if role not in (None, row['role']):

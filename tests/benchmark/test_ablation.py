@@ -9,7 +9,7 @@ from configs import ablation as ablation_config
 from neucrab_jax import measures
 from neucrab_jax.benchmark import ablation
 
-STRENGTHS = {'a': 0.5, 'b': 1.0, 'c': 2.0, 'd': 4.0}
+STRENGTHS = {'a': 0.2, 'b': 0.5, 'c': 0.8, 'd': 1.2}
 LABELS = np.arange(60) % 3
 
 
@@ -24,7 +24,7 @@ def config(tmp_path):
   for name in STRENGTHS:
     x = features_of(name)
     np.savez(tmp_path / f'{name}.npz', features=x, labels=LABELS)
-  rows = [f'{name},{0.2 * s}' for name, s in STRENGTHS.items()]
+  rows = [f'{name},{0.5 * s}' for name, s in STRENGTHS.items()]
   truth = tmp_path / 'truth.csv'
   truth.write_text('\n'.join(['checkpoint,accuracy', *rows]))
   config = ablation_config.get_config()
