@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib import axes as mpl_axes
-from matplotlib import figure
+from matplotlib import figure, ticker
 from scipy import stats
 
 _BLUE, _RED, _GREY = '#1f5fa8', '#a3262a', '#7a94b4'
@@ -138,6 +138,7 @@ def cost(
     [row['cost'] for row in rows], [row['tau'] for row in rows], color=_BLUE
   )
   axes.set_xscale('log')
+  axes.xaxis.set_minor_formatter(ticker.NullFormatter())
   axes.margins(x=0.15)
   if fine_tuning:
     axes.axvline(fine_tuning, color=_RED, linestyle='--', linewidth=1)
