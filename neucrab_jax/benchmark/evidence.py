@@ -14,13 +14,24 @@ from typing import Any
 ACCURACY = 'accuracy'
 
 
-def find(patterns: str | Sequence[str], *, setting: str) -> list[pathlib.Path]:
+def _below(folder: pathlib.Path, inside: Sequence[str]) -> list[pathlib.Path]:
+  found = (sorted(folder.glob(pattern)) for pattern in inside)
+  return next(filter(None, found), [])
+
+
+def find(
+  patterns: str | Sequence[str],
+  *,
+  setting: str,
+  inside: Sequence[str] = ('**/ranking.json',),
+) -> list[pathlib.Path]:
   """The files that are meant.
 
   Args:
-    patterns: globs and folders, as a list or separated by commas; of a folder
-      all JSON files below it.
+    patterns: globs and folders, as a list or separated by commas.
     setting: what to call them in an error.
+    inside: of a folder, which of the files below it; of several globs,
+      those of the first that matches.
 
   Raises:
     ValueError: if a pattern matches nothing.
@@ -34,7 +45,7 @@ def find(patterns: str | Sequence[str], *, setting: str) -> list[pathlib.Path]:
     files = sorted(
       file
       for match in matches
-      for file in (match.rglob('*.json') if match.is_dir() else [match])
+      for file in (_below(match, inside) if match.is_dir() else [match])
     )
     if not files:
       raise ValueError(

@@ -35,6 +35,9 @@ class Accuracy:
   examples_seen: int | None = None
 
 
+# Of the folder of a run, and of any other.
+_INSIDE = ('accuracies/*/*.json', '**/*.json')
+
 # By truth, such as 'accuracy' or 'linear', task and checkpoint.
 Truths = dict[str, dict[str, dict[str, Accuracy]]]
 
@@ -128,7 +131,8 @@ def read(
   named = patterns if isinstance(patterns, Mapping) else {'': patterns}
   truths: Truths = {}
   for name, chosen in named.items():
-    for file in evidence.find(chosen, setting='accuracies'):
+    files = evidence.find(chosen, setting='accuracies', inside=_INSIDE)
+    for file in files:
       read = (
         _read_accuracy_csv if file.suffix == '.csv' else _read_accuracy_record
       )

@@ -216,6 +216,8 @@ def test_a_folder_of_records_has_seeds_errors_and_cost(write, tmp_path):
   assert accuracy.by_seed == pytest.approx((0.09, 0.11))
   assert accuracy.standard_error == 0.01
   assert (accuracy.seconds, accuracy.examples_seen) == (3.0, 64 * 40)
+  write('.', '{}', 'config.json')  # As a run leaves it beside them.
+  assert truth.read(str(tmp_path)) == found
   named = truth.read({'few': str(tmp_path / 'accuracies' / 't')})
   assert set(named) == {'few'}
 
