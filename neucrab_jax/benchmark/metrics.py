@@ -200,7 +200,7 @@ def recall_at_k_sfda(scores: Vector, accuracies: Vector, k: int = 1) -> float:
     ValueError: if the vectors don't match, none has a score, or k is below 1.
 
   Reference:
-    Shao et al., "Not All Models Are Equal", ECCV 2022, their code.
+    The code of SFDA, TencentARC/SFDA.
   """
   _check_k(k)
   x, y = pair(scores, accuracies, at_least=1)
