@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Your own rankings, judged by your own accuracies.
+
+  python -m neucrab_jax.evaluate --config=configs/evaluate.py \
+      --config.rankings='runs/*/ranking.json' --config.accuracies=truth.csv
+
+Accuracies are from 0 to 1: the folder that fine-tuning left, or CSVs with the
+columns `checkpoint`, `accuracy` (or several `accuracy_<truth>`) and, unless the
+file is named after it, `task`. CSVs do for rankings too: a column
+`checkpoint`, and one for each measure.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  config = ml_collections.ConfigDict()
+  config.group = 'checkpoints'  # What to call them.
+  # Files, folders or patterns, separated by commas.
+  config.rankings = ''
+  config.accuracies = ''
+  # An order to beat, from worst to best: a group such as neucrab_1, or names
+  # separated by commas; with '-' in front, from best to worst.
+  config.order = ''
+
+  # For intervals, p-values and comparisons.
+  config.num_resamples = 10_000
+  config.seed = 0
+  return config

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What it costs to ask a measure, and what fine-tuning costs instead.
+
+Seconds are those that the records have, per checkpoint and task. FLOPs are
+estimates: XLA's count for one forward pass of the network, times the examples;
+a training step counts three, one forward and two backward. What a measure does
+with the features afterwards is not in them.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neucrab_jax import checkpoints, models
+from neucrab_jax.benchmark import contest, predictions
+
+# Forward passes that a training step is worth.
+_TRAINING_PASSES = 3
+
+
+@functools.cache
+def _network(architecture: str, image_size: int) -> tuple[int, float]:
+  """Parameters, and FLOPs of a forward pass of one image; nothing is run."""
+  module = models.build(architecture)
+  image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+  variables = jax.eval_shape(module.init, jax.random.key(0), image)
+  lowered = jax.jit(module.apply).lower(variables, image)
+  parameters = sum(leaf.size for leaf in jax.tree.leaves(variables['params']))
+  return parameters, float(lowered.cost_analysis()['flops'])
+
+
+def network(checkpoint: str) -> tuple[int, float] | None:
+  """Parameters without the head, and FLOPs of one image's forward pass.
+
+  Args:
+    checkpoint: a name.
+
+  Returns:
+    None for a checkpoint that this library does not know, or whose architecture
+    only its weights tell.
+  """
+  if checkpoint not in checkpoints.names():
+    return None
+  spec = checkpoints.get(checkpoint)
+  if '|' in spec.architecture:
+    return None
+  return _network(spec.architecture, spec.image_size)
+
+
+def parameters(duel: contest.Contest) -> np.ndarray | None:
+  """[M] numbers of parameters, by rankings or specs; None if not all known."""
+  told = duel.parameters()
+  if told is not None:
+    return told
+  networks = [network(name) for name in duel.checkpoints]
+  if not all(networks):
+    return None
+  return np.array([found[0] for found in networks if found], np.float64)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+  return float(np.mean(values)) if len(values) else None
+
+
+def of_measures(
+  duel: contest.Contest, scores: Sequence[predictions.Scores]
+) -> dict[str, dict[str, Any]]:
+  """Seconds and FLOPs of each contestant per checkpoint, means over tasks.
+
+  Extraction is the same for all measures: it is taken from whichever ranking
+  did it, where others found the features cached.
+
+  Args:
+    duel: the contest.
+    scores: that it was made from.
+
+  Returns:
+    By name of the contestant: seconds to extract and to score, and FLOPs; None
+    where not known. Whoever has no record of seconds is absent.
+  """
+  extract = {
+    (entry.task, name): score.seconds['extract']
+    for entry in scores
+    for name, score in entry.scores.items()
+    if 'extract' in score.seconds
+  }
+  found = {}
+  for entrant in duel.contestants:
+    entries = [
+      entry
+      for entry in scores
+      if entry.measure == entrant.name and entry.task in duel.tasks
+    ]
+    there = [
+      (entry, name)
+      for entry in entries
+      for name in duel.checkpoints
+      if name in entry.scores and 'score' in entry.scores[name].seconds
+    ]
+    if not there:
+      continue
+    extracted = [
+      extract[entry.task, name]
+      for entry, name in there
+      if (entry.task, name) in extract
+    ]
+    flops = [
+      net[1] * entry.num_examples
+      for entry, name in there
+      if entry.num_examples and (net := network(name))
+    ]
+    found[entrant.name] = {
+      'score_seconds': _mean(
+        [entry.scores[name].seconds['score'] for entry, name in there]
+      ),
+      # Unknown for one, the mean would be that of the others.
+      'extract_seconds': (
+        _mean(extracted) if len(extracted) == len(there) else None
+      ),
+      'flops': _mean(flops) if len(flops) == len(there) else None,
+    }
+  return found
+
+
+def of_fine_tuning(duel: contest.Contest) -> Mapping[str, float | None]:
+  """Seconds and FLOPs of a whole sweep per checkpoint, means over tasks."""
+  cells = [
+    (name, duel.accuracies[task][name])
+    for task in duel.tasks
+    for name in duel.checkpoints
+    if name in duel.accuracies[task]
+  ]
+  seconds = [cell.seconds for _, cell in cells if cell.seconds is not None]
+  flops = [
+    _TRAINING_PASSES * net[1] * cell.examples_seen
+    for name, cell in cells
+    if cell.examples_seen and (net := network(name))
+  ]
+  return {
+    'seconds': _mean(seconds) if len(seconds) == len(cells) else None,
+    'flops': _mean(flops) if len(flops) == len(cells) else None,
+  }
