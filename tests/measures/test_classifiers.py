@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures that fit a classifier: PACTran-Gaussian and mutual information."""
 
+import inspect
+
 import jax
 import numpy as np
 import problems
@@ -10,6 +12,7 @@ import scipy.special
 
 from neucrab_jax import measures
 from neucrab_jax.ops import splits
+from neucrab_jax.training import early_stopping
 
 
 def pactran_gaussian(x, labels, prior, posterior):
@@ -150,3 +153,27 @@ def test_upstream_accuracy_is_the_score():
     'upstream_accuracy', labels=np.arange(4) % 2, upstream_accuracy=0.75
   )
   assert (found.score, found.std, found.stderr) == (0.75, 0, None)
+
+
+def test_the_measure_is_the_mean_and_the_spread_over_seeds():
+  asked = []
+
+  def fine_tune(**options):
+    asked.append(options)
+    return np.array([0.5, 0.75, 1.0])
+
+  found = measures.evaluate(
+    'early_stopping', labels=np.arange(4) % 2, fine_tune=fine_tune, share=0.1
+  )
+  assert (found.score, found.std, found.stderr) == (0.75, 0.25, None)
+  (options,) = asked
+  assert options['share'] == 0.1
+  parameters = inspect.signature(early_stopping.accuracies).parameters
+  assert set(parameters) - {'backbone', 'examples', 'indices'} == set(options)
+
+
+def test_files_of_features_cannot_be_fine_tuned():
+  with pytest.raises(ValueError, match=r'needs fine_tune.*Only a checkpoint'):
+    measures.score(
+      'early_stopping', features=np.eye(4), labels=np.arange(4) % 2
+    )

@@ -142,7 +142,7 @@ def test_no_nan_at_the_edges(name, edge):
     probs = np.where(np.arange(8) == 3, 0, probs)
     probs /= probs.sum(axis=1, keepdims=True)
   found = score(name, x, labels, probs)
-  assert np.isfinite([found.score, found.std, found.stderr]).all()
+  assert np.isfinite([found.score, found.std, *found.resamples]).all()
 
 
 @pytest.mark.parametrize('name', NAMES)

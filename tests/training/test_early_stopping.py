@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-import inspect
-
 import numpy as np
-import pytest
 import small
 
-from neucrab_jax import measures, training
+from neucrab_jax import training
 from neucrab_jax.tasks import arrays
 from neucrab_jax.training import data, early_stopping, network
 
@@ -58,27 +55,3 @@ def test_it_is_the_beginning_of_the_fine_tuning_of_the_truth(tmp_path):
     (whole,) = trainer.run([training.Trial(0.05, 100, seed)])
     accuracies.append(whole.curve[0]['validation_accuracy'])
   assert found.tolist() == accuracies
-
-
-def test_the_measure_is_the_mean_and_the_spread_over_seeds():
-  asked = []
-
-  def fine_tune(**options):
-    asked.append(options)
-    return np.array([0.5, 0.75, 1.0])
-
-  found = measures.evaluate(
-    'early_stopping', labels=np.arange(4) % 2, fine_tune=fine_tune, share=0.1
-  )
-  assert (found.score, found.std, found.stderr) == (0.75, 0.25, None)
-  (options,) = asked
-  assert options['share'] == 0.1
-  parameters = inspect.signature(early_stopping.accuracies).parameters
-  assert set(parameters) - {'backbone', 'examples', 'indices'} == set(options)
-
-
-def test_files_of_features_cannot_be_fine_tuned():
-  with pytest.raises(ValueError, match=r'needs fine_tune.*Only a checkpoint'):
-    measures.score(
-      'early_stopping', features=np.eye(4), labels=np.arange(4) % 2
-    )
