@@ -19,6 +19,7 @@ Keras comes with TensorFlow. The JSON has all of it.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -97,7 +98,7 @@ def _ours(name: str) -> Callable[[], object]:
   from neucrab_jax import models
 
   variables = traverse_util.unflatten_dict(random_variables(name))
-  forward = jax.jit(models.build(name).apply)
+  forward = jax.jit(functools.partial(models.infer, models.build(name)))
   variables = jax.device_put(variables)
   images = jax.device_put(_images(NETWORKS[name][0]))
   return lambda: jax.block_until_ready(forward(variables, images))

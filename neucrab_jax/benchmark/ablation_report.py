@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib import figure
 
-from neucrab_jax.benchmark import evaluation_plots, evaluation_report
+from neucrab_jax.benchmark import evaluation_report, page
 
 # Inches, of the plot for one covariance.
 _PLOT = (5.4, 3.4)
@@ -36,7 +36,7 @@ def _plot(rows: list[dict[str, Any]]) -> str:
   axes.set_ylabel('Kendall τ with the truth', fontsize=9)
   axes.grid(alpha=0.3)
   axes.spines[['top', 'right']].set_visible(False)
-  return evaluation_plots.svg(plot)
+  return page.svg(plot)
 
 
 def render(ablation: dict[str, Any], *, config: dict[str, Any]) -> str:
@@ -52,7 +52,7 @@ def render(ablation: dict[str, Any], *, config: dict[str, Any]) -> str:
   by_covariance: dict[str, list[dict[str, Any]]] = {}
   for row in ablation['rows']:
     by_covariance.setdefault(row['covariance'], []).append(row)
-  return evaluation_report.page(
+  return evaluation_report.fill(
     'ablation.html.j2',
     ablation=ablation,
     by_covariance=by_covariance,

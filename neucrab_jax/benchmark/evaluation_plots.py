@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plots of an evaluation, each an SVG element of its own."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,8 @@ import numpy as np
 from matplotlib import axes as mpl_axes
 from matplotlib import figure, ticker
 from scipy import stats
+
+from neucrab_jax.benchmark import page
 
 _BLUE, _RED, _GREY = '#1f5fa8', '#a3262a', '#7a94b4'
 # Inches. One fills the width of a phone, two stand side by side in print.
@@ -21,18 +22,6 @@ _NAMED, _MISPLACED = 4, 2
 # Shares of an axis: between labels above one another, beside a point, and the
 # highest label.
 _LINE, _BESIDE, _TOP = 0.075, 0.04, 0.97
-
-
-def svg(plot: figure.Figure) -> str:
-  """A figure as an element of a page; the same figure gives the same bytes."""
-  text = io.StringIO()
-  # Letters stay letters: a page of many plots is a third of the size.
-  with matplotlib.rc_context(
-    {'svg.fonttype': 'none', 'svg.hashsalt': 'neucrab_jax'}
-  ):
-    plot.savefig(text, format='svg', metadata={'Date': None})
-  found = text.getvalue()
-  return found[found.index('<svg') :]
 
 
 def _bare(axes: mpl_axes.Axes) -> None:
@@ -113,7 +102,7 @@ def scatter(
     [(x[i], y[i]) for i in wrong],
     [f'{known[i]["checkpoint"]} {predicted[i]}→{true[i]}' for i in wrong],
   )
-  return svg(plot)
+  return page.svg(plot)
 
 
 def cost(
@@ -162,7 +151,7 @@ def cost(
     )
   axes.set_xlabel(f'{unit} per checkpoint', fontsize=9)
   axes.set_ylabel('Kendall τ with the truth', fontsize=9)
-  return svg(plot)
+  return page.svg(plot)
 
 
 def shade(value: float | None) -> str:

@@ -5,17 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
-
-from neucrab_jax.benchmark import evaluation_plots, metrics
-
-_ENVIRONMENT = jinja2.Environment(
-  loader=jinja2.PackageLoader('neucrab_jax.benchmark', '.'),
-  autoescape=True,
-  undefined=jinja2.StrictUndefined,
-  trim_blocks=True,
-  lstrip_blocks=True,
-)
+from neucrab_jax.benchmark import evaluation_plots, metrics, page
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -25,9 +15,10 @@ def _number(value: float | None, digits: int = 3) -> str:
   return f'{value:.{digits}f}'.replace('-', '−')
 
 
-def page(template: str, **context: Any) -> str:
+def fill(template: str, **context: Any) -> str:
   """Renders a template, with how numbers look."""
-  return _ENVIRONMENT.get_template(template).render(
+  return page.render(
+    template,
     number=_number,
     shade=evaluation_plots.shade,
     ink=evaluation_plots.ink,
@@ -114,7 +105,7 @@ def render(evaluation: dict[str, Any], *, config: dict[str, Any]) -> str:
     HTML that needs no other file and no network.
   """
   files = [source['file'] for source in evaluation['sources']]
-  return page(
+  return fill(
     'evaluation.html.j2',
     evaluation=evaluation,
     # The paper's form; the other reading of Recall is with the details.

@@ -1,20 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`report.html` of fine-tuning: accuracies and learning curves, on one page."""
 
-import io
 import json
 from typing import Any
 
-import jinja2
 from matplotlib import figure
 
-_ENVIRONMENT = jinja2.Environment(
-  loader=jinja2.PackageLoader('neucrab_jax.benchmark', '.'),
-  autoescape=True,
-  undefined=jinja2.StrictUndefined,
-  trim_blocks=True,
-  lstrip_blocks=True,
-)
+from neucrab_jax.benchmark import page
+
 _COLUMNS = 3  # Of plots, one per checkpoint.
 _WIDTH, _ROW = 8.4, 2.2  # Inches.
 
@@ -52,11 +45,7 @@ def _plot(records: list[dict[str, Any]]) -> str:
   )  # fmt: skip
   plot.supylabel('validation accuracy', fontsize='small')
   plot.supxlabel('steps', fontsize='small')
-  svg = io.StringIO()
-  # Neither date nor random ids: the same records give the same bytes.
-  plot.savefig(svg, format='svg', metadata={'Date': None})
-  text = svg.getvalue()
-  return text[text.index('<svg') :]
+  return page.svg(plot)
 
 
 def render(result: dict[str, Any], *, config: dict[str, Any]) -> str:
@@ -70,7 +59,8 @@ def render(result: dict[str, Any], *, config: dict[str, Any]) -> str:
     HTML that needs no other file and no network.
   """
   records = sorted(result['accuracies'], key=lambda r: -r['accuracy'])
-  return _ENVIRONMENT.get_template('finetuning.html.j2').render(
+  return page.render(
+    'finetuning.html.j2',
     task=result['task'],
     protocol=result['protocol'],
     records=records,

@@ -1,23 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`report.html`: rankings as one self-contained page, views of records."""
 
-import io
 import json
 from typing import Any
 
-import jinja2
 import numpy as np
 from matplotlib import figure
 
-from neucrab_jax.benchmark import comparison
+from neucrab_jax.benchmark import comparison, page
 
-_ENVIRONMENT = jinja2.Environment(
-  loader=jinja2.PackageLoader('neucrab_jax.benchmark', '.'),
-  autoescape=True,
-  undefined=jinja2.StrictUndefined,
-  trim_blocks=True,
-  lstrip_blocks=True,
-)
 # Inches of the plot: its width, what each checkpoint adds, and the axis.
 _WIDTH, _ROW, _AXIS = 7.2, 0.3, 0.8
 # Inches of a cell of the heat map, and the τ from which its number is white.
@@ -48,15 +39,7 @@ def _plot(ranking: dict[str, Any]) -> str:
   axes.grid(axis='x', alpha=0.3)
   axes.spines[['top', 'right', 'left']].set_visible(False)
   axes.tick_params(axis='y', length=0)
-  return _svg(plot)
-
-
-def _svg(plot: figure.Figure) -> str:
-  svg = io.StringIO()
-  # Neither date nor random ids: the same ranking gives the same bytes.
-  plot.savefig(svg, format='svg', metadata={'Date': None})
-  text = svg.getvalue()
-  return text[text.index('<svg') :]
+  return page.svg(plot)
 
 
 def _heat_map(rankings: list[dict[str, Any]]) -> str:
@@ -81,7 +64,7 @@ def _heat_map(rankings: list[dict[str, Any]]) -> str:
         color='white' if abs(tau) > _DARK else 'black',
       )
   plot.colorbar(image, label="Kendall's τ")
-  return _svg(plot)
+  return page.svg(plot)
 
 
 def render(rankings: list[dict[str, Any]], *, config: dict[str, Any]) -> str:
@@ -104,7 +87,8 @@ def render(rankings: list[dict[str, Any]], *, config: dict[str, Any]) -> str:
     for ranking in rankings
   }
   names, ranks = comparison.ranks(rankings)
-  return _ENVIRONMENT.get_template('report.html.j2').render(
+  return page.render(
+    'report.html.j2',
     rankings=rankings,
     plots={
       ranking['measure']['name']: _plot(ranking)

@@ -30,7 +30,7 @@ _CLEARLY = 0.1
 def _apply(
   module: nn.Module, variables: Any, images: jax.Array
 ) -> models.Outputs:
-  return module.apply(variables, images)
+  return models.infer(module, variables, images)
 
 
 @dataclasses.dataclass(frozen=True)

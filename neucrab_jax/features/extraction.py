@@ -19,7 +19,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from neucrab_jax import checkpoints, parallel, tasks
+from neucrab_jax import checkpoints, models, parallel, tasks
 from neucrab_jax.features import record
 
 # Decodes one image, in any thread.
@@ -40,9 +40,8 @@ def _forward(
   low, high = np.float32(value_range)
 
   def forward(variables, images):
-    outputs = module.apply(
-      variables, low + images * ((high - low) / _PIXEL_MAX)
-    )
+    images = low + images * ((high - low) / _PIXEL_MAX)
+    outputs = models.infer(module, variables, images)
     if outputs.logits is None:
       return outputs.features, None
     return outputs.features, jax.nn.softmax(outputs.logits)

@@ -2,9 +2,11 @@
 """Flax (Linen) modules, by architecture name; one file per family."""
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
 
 from neucrab_jax import spelling
 from neucrab_jax.models.outputs import Outputs as Outputs
@@ -53,6 +55,11 @@ _ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
+# Of the images that a CPU has in work at once: what four of 224 px make on
+# their way stays in its cache, by which MobileNets became a third faster.
+_PIXELS_AT_ONCE = 4 * 224 * 224
+
+
 def names() -> tuple[str, ...]:
   """The known architectures."""
   return tuple(_ARCHITECTURES)
@@ -73,3 +80,29 @@ def build(name: str, *, num_classes: int | None = None) -> nn.Module:
   module, network, arguments = _ARCHITECTURES[name]
   module = importlib.import_module(f'{__name__}.{module}')
   return getattr(module, network)(num_classes=num_classes, **arguments)
+
+
+def infer(
+  module: nn.Module, variables: Mapping[str, Any], images: jax.Array
+) -> Outputs:
+  """Features and logits of a batch, on a CPU of a few images at a time.
+
+  Args:
+    module: from `build`.
+    variables: of the module.
+    images: [B, H, W, 3], in the network's value range.
+
+  Returns:
+    features [B, D] and logits [B, Z], or None without a head.
+  """
+  batch_size, height, width, _ = images.shape
+  most = _PIXELS_AT_ONCE // (height * width)
+  if jax.default_backend() != 'cpu' or most >= batch_size:
+    return module.apply(variables, images)
+  # Those that divide the batch, so that there is one shape, compiled once.
+  at_once = max(n for n in range(1, max(most, 1) + 1) if batch_size % n == 0)
+  outputs = jax.lax.map(
+    lambda part: module.apply(variables, part),
+    images.reshape(-1, at_once, *images.shape[1:]),
+  )
+  return jax.tree.map(lambda x: x.reshape(batch_size, -1), outputs)

@@ -64,6 +64,7 @@ class _Conv(nn.Module):
       use_bias=not self.normalize,
       kernel_init=nn.initializers.he_normal(),
       precision=slim.PRECISION,
+      conv_general_dilated=slim.convolve,
     )
     nn.share_scope(self, conv)
     x = conv(x)

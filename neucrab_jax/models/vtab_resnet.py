@@ -93,6 +93,7 @@ class VTABResNet(nn.Module):
         use_bias=False,
         kernel_init=nn.initializers.he_normal(),
         precision=slim.PRECISION,
+        conv_general_dilated=slim.convolve,
         name=name(scope, 'conv2d'),
       )(x)
 
