@@ -23,9 +23,9 @@ from neucrab_jax import parallel
 # Below this many dimensions a matmul is too small for padding to be felt.
 SMALLEST_BUCKET = 32
 
-# Within a bucket, a matmul is as wide as the data but for a sixteenth of it, or
+# Within a bucket, a matmul is as wide as the data but for an eighth of it, or
 # for what fills a vector register.
-STEPS = 16
+STEPS = 8
 SMALLEST_STEP = 16
 
 # Elements of the B×K array that a scan holds: 4 MiB in f32, a core's share of
