@@ -305,16 +305,19 @@ def test_bad_settings_are_refused(changes, message, files):
   assert not (files / 'out' / 'evaluation.json').exists()
 
 
-def convolution_flops(jaxpr):
+def layer_flops(jaxpr):
   """Two for every weight and place it is laid on, padding included."""
   total = 0
   for equation in jaxpr.eqns:
     if equation.primitive.name == 'conv_general_dilated':
       kernel, out = equation.invars[1].aval.shape, equation.outvars[0].aval
       total += 2 * out.size * np.prod(kernel[:3])
+    elif equation.primitive.name == 'dot_general':  # a 1×1 convolution
+      kernel, out = equation.invars[1].aval.shape, equation.outvars[0].aval
+      total += 2 * out.size * kernel[0]
     for inner in equation.params.values():
       if hasattr(inner, 'jaxpr'):
-        total += convolution_flops(inner.jaxpr)
+        total += layer_flops(inner.jaxpr)
   return total
 
 
@@ -328,7 +331,7 @@ def test_flops_and_parameters_are_those_of_the_layers():
   head = (outputs.features.size + 1) * outputs.logits.size
   sizes = [leaf.size for leaf in jax.tree.leaves(backbone.variables['params'])]
   assert parameters == sum(sizes) - head
-  expected = convolution_flops(
+  expected = layer_flops(
     jax.make_jaxpr(backbone.module.apply)(backbone.variables, image).jaxpr
   )
   # XLA leaves padding out, and counts the normalisation.
