@@ -87,6 +87,8 @@ def render(rankings: list[dict[str, Any]], *, config: dict[str, Any]) -> str:
     for ranking in rankings
   }
   names, ranks = comparison.ranks(rankings)
+  # A measure that skipped every checkpoint agrees with none.
+  scored = [ranking for ranking in rankings if ranking['ranking']]
   return page.render(
     'report.html.j2',
     rankings=rankings,
@@ -97,6 +99,6 @@ def render(rankings: list[dict[str, Any]], *, config: dict[str, Any]) -> str:
     },
     steps=steps,
     ranks=dict(zip(names, ranks, strict=True)),
-    heat_map=_heat_map(rankings) if len(rankings) > 1 else '',
+    heat_map=_heat_map(scored) if len(scored) > 1 else '',
     config=json.dumps(config, indent=2),
   )

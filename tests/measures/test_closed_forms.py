@@ -235,7 +235,7 @@ def test_ridge_loo_is_one_regression_for_each_example(kind, log_loss):
   assert found == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize('name', ROTATES)
+@pytest.mark.parametrize('name', sorted(ROTATES))
 def test_rotations_do_not_matter(name):
   x, labels = problems.make('plain')
   rotation = stats.ortho_group.rvs(24, random_state=0)
@@ -244,7 +244,7 @@ def test_rotations_do_not_matter(name):
   )
 
 
-@pytest.mark.parametrize('name', MOVES)
+@pytest.mark.parametrize('name', sorted(MOVES))
 def test_an_offset_does_not_matter(name):
   x, labels = problems.make('plain')
   x = np.round(x, 2)  # so that the sums below are exact
