@@ -27,11 +27,11 @@ def _table(ranking: dict[str, Any]) -> table.Table:
   measure = ranking['measure']
   caption = f'{measure["variant"]}; ± is one {measure["spread"]}; '
   if measure['num_resamples']:
-    caption += 'order holds: share of resamples above the next; '
+    caption += 'holds: share of resamples above the next; '
   rows = table.Table(
     title=_title(ranking, measure['name']), caption=caption + 'larger is better'
   )
-  for column in ('rank', 'score', '±', 'order holds', 'D', 'seconds'):
+  for column in ('rank', 'score', '±', 'holds', 'D', 'seconds'):
     rows.add_column(column, justify='right')
   rows.columns.insert(1, table.Column('checkpoint', overflow='fold'))
   for entry in ranking['ranking']:
