@@ -3,12 +3,13 @@
 
     python -m experiments.benchmarks.stages
 
-prints two tables. The first is the cold start of `kernels`' 16 checkpoints: the
-seconds of importing, compiling and of each stage without its compilation. The
-second is `kernels`' NLEEP of 5,000×2,048, warm: each stage's seconds (median of
-five), floating-point operations per second, and their share of the machine's
-matmul ceiling. Operations are those of the mathematics, so padding counts as
-time lost; stages without a count are not made of matmuls.
+prints three tables. The first is the cold start of `kernels`' 16 checkpoints:
+the seconds of importing, compiling and of each stage without its compilation.
+The second is `kernels`' NLEEP of 5,000×2,048, warm: each stage's seconds (median
+of five), floating-point operations per second, and their share of the machine's
+matmul ceiling. The third is the same of `kernels`' k-means. Operations are those
+of the mathematics, so padding counts as time lost; stages without a count are
+not made of matmuls.
 """
 
 import functools
@@ -89,6 +90,39 @@ def _median(function: Callable) -> tuple[float, object]:
   return statistics.median(seconds), result
 
 
+def _profile_kmeans(x, weights, num_dims: int, k: int):
+  """Seconds and operations of its stages on placed examples; centroids."""
+  noise = kmeans.draw_noise(
+    jax.random.key(0), num_examples=weights.size, num_clusters=k
+  )
+  seed = jax.jit(functools.partial(kmeans.seed, num_clusters=k))
+  seconds, centroids = _median(lambda: seed(noise, x, weights, num_dims))
+  stages = {'k-means: seeding': (seconds, None)}
+  lloyd = jax.jit(
+    functools.partial(
+      kmeans.lloyd,
+      max_iterations=gmm.KMEANS_ITERATIONS,
+      tolerance=kmeans.TOLERANCE,
+    )
+  )
+  seconds, (centroids, passes) = _median(
+    lambda: lloyd(x, weights, centroids, num_dims)
+  )
+  operations = int(passes) * 2 * weights.size * k * num_dims
+  stages[f'k-means: {int(passes)} iterations'] = seconds, operations
+  return stages, centroids
+
+
+def profile_kmeans() -> dict[str, tuple[float, float | None]]:
+  """As `profile_warm`, of `kernels`' k-means."""
+  x, k = contestants.make_data('kmeans_20000x200_1000'), 1000
+  seconds, (placed, weights, _) = _median(
+    lambda: blocks.place_standardised(x, None, k, None)
+  )
+  stages, _ = _profile_kmeans(placed, weights, x.shape[1], k)
+  return {'placing': (seconds, None), **stages}
+
+
 def profile_warm() -> dict[str, tuple[float, float | None]]:
   """Seconds and floating-point operations of each stage of one NLEEP."""
   ((x, y),) = contestants.make_data('nleep_5000x2048_500')
@@ -113,24 +147,8 @@ def profile_warm() -> dict[str, tuple[float, float | None]]:
 
   x, weights, _ = blocks.place_standardised(z, None, k, None)
   data = em.make_data(x, weights, np.arange(x.shape[-1]) < kept, 'diag')
-  noise = kmeans.draw_noise(
-    jax.random.key(0), num_examples=weights.size, num_clusters=k
-  )
-  seed = jax.jit(functools.partial(kmeans.seed, num_clusters=k))
-  seconds, centroids = _median(lambda: seed(noise, x, weights, kept))
-  stages['k-means: seeding'] = seconds, None
-  lloyd = jax.jit(
-    functools.partial(
-      kmeans.lloyd,
-      max_iterations=gmm.KMEANS_ITERATIONS,
-      tolerance=kmeans.TOLERANCE,
-    )
-  )
-  seconds, (centroids, passes) = _median(
-    lambda: lloyd(x, weights, centroids, kept)
-  )
-  passes = int(passes)
-  stages[f'k-means: {passes} iterations'] = seconds, passes * 2 * n * k * kept
+  found, centroids = _profile_kmeans(x, weights, kept, k)
+  stages |= found
 
   @jax.jit
   def run(centroids):
@@ -169,18 +187,22 @@ def main():
   rows.add_row('all', f'{sum(cold.values()):.2f}')
   printer.print(rows)
   flops, bandwidth = measure_ceilings()
-  rows = table.Table('NLEEP of 5,000×2,048, warm', 's', 'GFLOP/s', 'of ceiling')
-  warm = profile_warm()
-  for stage, (seconds, operations) in warm.items():
-    speed = ['', '']
-    if operations is not None:
-      speed = [
-        f'{operations / seconds / 1e9:.0f}',
-        f'{operations / seconds / flops:.0%}',
-      ]
-    rows.add_row(stage, f'{seconds:.3f}', *speed)
-  rows.add_row('all', f'{sum(seconds for seconds, _ in warm.values()):.3f}')
-  printer.print(rows)
+  for title, stages in {
+    'NLEEP of 5,000×2,048, warm': profile_warm(),
+    'k-means of 20,000×200, K = 1,000, warm': profile_kmeans(),
+  }.items():
+    rows = table.Table(title, 's', 'GFLOP/s', 'of ceiling')
+    for stage, (seconds, operations) in stages.items():
+      speed = ['', '']
+      if operations is not None:
+        speed = [
+          f'{operations / seconds / 1e9:.0f}',
+          f'{operations / seconds / flops:.0%}',
+        ]
+      rows.add_row(stage, f'{seconds:.3f}', *speed)
+    total = sum(seconds for seconds, _ in stages.values())
+    rows.add_row('all', f'{total:.3f}')
+    printer.print(rows)
   printer.print(
     f'Ceilings: matmul {flops / 1e9:.0f} GFLOP/s, '
     f'copying {bandwidth / 1e9:.1f} GB/s'
