@@ -5,11 +5,11 @@
 
 prints three tables. The first is the cold start of `kernels`' 16 checkpoints:
 the seconds of importing, compiling and of each stage without its compilation.
-The second is `kernels`' NLEEP of 5,000×2,048, warm: each stage's seconds (median
-of five), floating-point operations per second, and their share of the machine's
-matmul ceiling. The third is the same of `kernels`' k-means. Operations are those
-of the mathematics, so padding counts as time lost; stages without a count are
-not made of matmuls.
+The second is `kernels`' NLEEP of 5,000×2,048, warm: each stage's seconds
+(median of five), floating-point operations per second, and their share of the
+machine's matmul ceiling. The third is the same of `kernels`' k-means.
+Operations are those of the mathematics, so padding counts as time lost; stages
+without a count are not made of matmuls.
 """
 
 import functools

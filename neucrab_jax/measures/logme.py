@@ -25,8 +25,7 @@ _TOLERANCE = 1e-3
 _STABILISER = 1e-5
 
 # With up to so many dimensions per example, resamples are scored to first order
-# in their weights: at the limit the standard error was a quarter too small,
-# where that of refits was a fifth too large. With D near N the labels are
+# in their weights, without another fit. With D near N the labels are
 # interpolated, the fixed point is none, and only another fit tells how the
 # score varies.
 _FIRST_ORDER_WIDTH = 0.5

@@ -19,9 +19,8 @@ from neucrab_jax.ops import gmm, pca
 # What the public code of PACTran adds to a probability before its log.
 _PACTRAN_EPSILON = 1e-10
 
-# Of EM on a resample, from the mixture of all examples. On ten Gaussian classes
-# the standard error was then a seventh below the score's true standard
-# deviation over new examples; with EM to its end it was a fifth above.
+# Of EM on a resample, from the mixture of all examples: a few, for what differs
+# to be the examples and not where EM wanders to.
 _RESAMPLE_ITERATIONS = 5
 
 

@@ -56,7 +56,7 @@ _ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 # Of the images that a CPU has in work at once: what four of 224 px make on
-# their way stays in its cache, by which MobileNets became a third faster.
+# their way stays in its cache.
 _PIXELS_AT_ONCE = 4 * 224 * 224
 
 

@@ -34,7 +34,7 @@ def convolve(
 ) -> jax.Array:
   """As `lax.conv_general_dilated`; a 1×1 kernel by a matmul, which it is.
 
-  On a CPU, XLA's convolutions take two to four times as long for the same.
+  On a CPU, XLA's convolutions take longer for the same.
   """
   if kernel.shape[:2] != (1, 1):
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
