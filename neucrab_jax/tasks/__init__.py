@@ -10,10 +10,19 @@ A task is a name built in (`names()`), a folder of images, an `.npz`, or any
 image classification data set of TFDS.
 """
 
+import functools
 import os
 import pathlib
 
-from neucrab_jax.tasks import arrays, digits, folder, from_tfds, vtab
+from neucrab_jax.tasks import (
+  arrays,
+  counting,
+  digits,
+  folder,
+  from_tfds,
+  photographs,
+  vtab,
+)
 from neucrab_jax.tasks.preprocessing import resize
 from neucrab_jax.tasks.sampling import stratified_sample
 from neucrab_jax.tasks.task import Examples, Task
@@ -27,10 +36,17 @@ __all__ = [
   'stratified_sample',
 ]
 
+_BUNDLED = {
+  'digits': digits.load,
+  'photos': functools.partial(photographs.load, 'photos'),
+  'monochrome': functools.partial(photographs.load, 'monochrome'),
+  'counting': counting.load,
+}
+
 
 def names() -> tuple[str, ...]:
-  """The built-in tasks: the bundled one and the four of the paper."""
-  return ('digits', *vtab.NAMES)
+  """The built-in tasks: the bundled ones and the four of the paper."""
+  return (*_BUNDLED, *vtab.NAMES)
 
 
 def _load_path(name: str) -> Task:
@@ -59,8 +75,8 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Task:
     ValueError: if there is no such task, or it is not one of classification.
     RuntimeError: if TFDS cannot download or prepare it.
   """
-  if name == 'digits':
-    return digits.load()
+  if name in _BUNDLED:
+    return _BUNDLED[name]()
   if name in vtab.NAMES:
     return vtab.load(name, data_dir)
   if name and pathlib.Path(name).expanduser().exists():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bundled task: 1,797 real handwritten digits.
+"""A bundled task: 1,797 real handwritten digits.
 
 They come with scikit-learn: the test set of the UCI "Optical Recognition of
 Handwritten Digits", 8×8 with values 0 to 16.

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two bundled tasks of real pixels: which photograph is this a crop of?
+
+`photos` are the colour photographs, `monochrome` the grey ones that come with
+scikit-image, scikit-learn and matplotlib. A photograph is cut into tiles, and
+its tiles are dealt to the splits; a crop lies within one tile, so that no two
+splits share a pixel. Crops are normalised in brightness and contrast, channel
+by channel: only what they show tells the class.
+
+Axes: H height, W width, s the side of a crop.
+"""
+
+import functools
+import importlib.util
+import pathlib
+
+import numpy as np
+
+from neucrab_jax.tasks import bundled, folder
+from neucrab_jax.tasks import task as task_lib
+
+# Where in an installed package each photograph lies. These files are part of
+# the packages; what scikit-image downloads on demand is not among them.
+_SKIMAGE = 'skimage/data'
+_SKLEARN = 'sklearn/datasets/images'
+_MATPLOTLIB = 'matplotlib/mpl-data/sample_data'
+FILES = {
+  'photos': {
+    'astronaut': f'{_SKIMAGE}/astronaut.png',
+    'cat': f'{_SKIMAGE}/chelsea.png',
+    'coffee': f'{_SKIMAGE}/coffee.png',
+    'galaxies': f'{_SKIMAGE}/hubble_deep_field.jpg',
+    'stained tissue': f'{_SKIMAGE}/ihc.png',
+    'motorcycle': f'{_SKIMAGE}/motorcycle_left.png',
+    'retina': f'{_SKIMAGE}/retina.jpg',
+    'rocket': f'{_SKIMAGE}/rocket.jpg',
+    'temple': f'{_SKLEARN}/china.jpg',
+    'flower': f'{_SKLEARN}/flower.jpg',
+    'officer': f'{_MATPLOTLIB}/grace_hopper.jpg',
+  },
+  'monochrome': {
+    'brick': f'{_SKIMAGE}/brick.png',
+    'cameraman': f'{_SKIMAGE}/camera.png',
+    'cell': f'{_SKIMAGE}/cell.png',
+    'clock': f'{_SKIMAGE}/clock_motion.png',
+    'coins': f'{_SKIMAGE}/coins.png',
+    'grass': f'{_SKIMAGE}/grass.png',
+    'gravel': f'{_SKIMAGE}/gravel.png',
+    'moon': f'{_SKIMAGE}/moon.png',
+    'page': f'{_SKIMAGE}/page.png',
+    'text': f'{_SKIMAGE}/text.png',
+  },
+}
+
+# These numbers and the seed make the tasks: they are fixed for good.
+_SEED = 0
+_TILE = 56  # Three of them fit into the lowest photograph, of 172 px.
+_LARGEST_SIDE = 6 * _TILE  # The shorter side of a photograph, at most.
+_SMALLEST_CROP = bundled.IMAGE_SIZE  # None is enlarged: blur would tell it.
+# Of five tiles two are for training, one for validation, two for testing.
+_SHARES = {'train': (0, 2), 'validation': (2, 3), 'test': (3, 5)}
+
+# What crops are normalised to. 3 standard deviations up or down stay in 0–255.
+_MEAN, _STD = 128, 42
+# Flatter crops stay flatter: more contrast would show the noise of the file.
+_SMALLEST_STD = 8
+
+
+def _average_matrix(old: int, new: int) -> np.ndarray:
+  """[new, old]: how many times 1/new of an old pixel a new pixel covers."""
+  old_edges = np.arange(old + 1) * new
+  new_edges = np.arange(new + 1)[:, np.newaxis] * old
+  covered = np.clip(old_edges, new_edges[:-1], new_edges[1:])
+  return np.diff(covered, axis=1).astype(np.float64)
+
+
+def area_average(image: np.ndarray, height: int, width: int) -> np.ndarray:
+  """Reduces an image; a new pixel is the mean of the area that it covers.
+
+  The sums are of integers far below 2^53, and so exact in any order.
+
+  Args:
+    image: [H, W, 3] uint8
+    height: at most H.
+    width: at most W.
+
+  Returns:
+    [height, width, 3] uint8, halves rounded up.
+  """
+  down = _average_matrix(image.shape[0], height)
+  across = _average_matrix(image.shape[1], width)
+  channels = np.moveaxis(image, 2, 0).astype(np.float64)
+  sums = (down @ channels @ across.T).astype(np.int64)
+  area = image.shape[0] * image.shape[1]
+  return np.moveaxis((2 * sums + area) // (2 * area), 0, 2).astype(np.uint8)
+
+
+def normalise(crop: np.ndarray) -> np.ndarray:
+  """Gives each channel of a crop the same mean and standard deviation.
+
+  The operations are those that IEEE 754 rounds in only one way.
+
+  Args:
+    crop: [s, s, 3] uint8
+
+  Returns:
+    [s, s, 3] uint8
+  """
+  values = crop.astype(np.int64)
+  size = values.shape[0] * values.shape[1]
+  total = values.sum((0, 1))
+  variance = size * (values**2).sum((0, 1)) - total**2  # Times size², exact.
+  scale = np.sqrt(np.maximum(variance, (size * _SMALLEST_STD) ** 2))
+  scaled = _MEAN + np.rint(_STD * (size * values - total) / scale)
+  return np.clip(scaled, 0, 255).astype(np.uint8)
+
+
+def read_photograph(file: str) -> np.ndarray:
+  """Reads a photograph that comes with a package: [H, W, 3] uint8, reduced.
+
+  Raises:
+    FileNotFoundError: if the installed package lacks it.
+  """
+  package, _, path = file.partition('/')
+  # Finding the package, not importing it, is all that a file of it takes.
+  found = importlib.util.find_spec(package)
+  roots = found.submodule_search_locations if found else ()
+  paths = [pathlib.Path(root) / path for root in roots]
+  whole = next((path for path in paths if path.is_file()), None)
+  if whole is None:
+    raise FileNotFoundError(
+      f'There is no photograph {file!r} among the installed packages. Install '
+      'the versions of requirements.txt.'
+    )
+  image = folder.decode(whole)
+  height, width = image.shape[:2]
+  shorter = min(height, width)
+  side = min(shorter, _LARGEST_SIDE)
+  return area_average(image, height * side // shorter, width * side // shorter)
+
+
+def deal_tiles(
+  height: int, width: int, random: np.random.RandomState
+) -> dict[str, np.ndarray]:
+  """Deals the tiles of a photograph to the splits.
+
+  Returns:
+    for each split [n, 2] the row and column, in pixels, where a tile begins.
+  """
+  rows, columns = height // _TILE, width // _TILE
+  # What is left over at the edges is shared between both ends.
+  top, left = (height - rows * _TILE) // 2, (width - columns * _TILE) // 2
+  corners = np.stack(np.divmod(np.arange(rows * columns), columns), axis=1)
+  corners = random.permutation(corners * _TILE + np.array([top, left]))
+  parts = sum(stop - start for start, stop in _SHARES.values())
+  return {
+    split: corners[len(corners) * start // parts : len(corners) * stop // parts]
+    for split, (start, stop) in _SHARES.items()
+  }
+
+
+def draw_boxes(
+  tiles: np.ndarray, count: int, random: np.random.RandomState
+) -> np.ndarray:
+  """Draws the boxes of crops: [count, 3] rows, columns and sides in pixels."""
+  corners = tiles[random.randint(len(tiles), size=count)]
+  sides = random.randint(_SMALLEST_CROP, _TILE + 1, size=count)
+  offsets = random.randint(_TILE + 1 - sides, size=(2, count))
+  return np.column_stack([corners + offsets.T, sides])
+
+
+def _crop(photograph: np.ndarray, box: np.ndarray, flip: int) -> np.ndarray:
+  row, column, side = box
+  crop = photograph[row : row + side, column : column + side]
+  crop = area_average(crop, bundled.IMAGE_SIZE, bundled.IMAGE_SIZE)
+  return normalise(crop[:, ::-1] if flip else crop)
+
+
+@functools.cache
+def _draw(name: str) -> bundled.Splits:
+  """Draws all crops of a task; a third of a second."""
+  random = np.random.RandomState(_SEED)
+  classes = FILES[name]
+  shape = (bundled.IMAGE_SIZE, bundled.IMAGE_SIZE, 3)
+  splits = {}
+  for split, size in bundled.SIZES.items():
+    labels = bundled.balanced_labels(size, len(classes))
+    splits[split] = np.empty((size, *shape), np.uint8), labels
+  for label, file in enumerate(classes.values()):
+    photograph = read_photograph(file)
+    tiles = deal_tiles(*photograph.shape[:2], random)
+    for split, (images, labels) in splits.items():
+      members = np.flatnonzero(labels == label)
+      boxes = draw_boxes(tiles[split], len(members), random)
+      flips = random.randint(2, size=len(members))
+      for member, box, flip in zip(members, boxes, flips, strict=True):
+        images[member] = _crop(photograph, box, flip)
+  return bundled.freeze(splits)
+
+
+def load(name: str) -> task_lib.Task:
+  """The task `photos` (11 photographs) or `monochrome` (10 of them)."""
+  return bundled.make_task(
+    name, tuple(FILES[name]), functools.partial(_draw, name)
+  )
