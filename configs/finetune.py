@@ -49,9 +49,23 @@ def _vtab_1k() -> dict:
   }
 
 
+def _neucrab_mini() -> dict:
+  return {
+    'learning_rates': (0.1, 0.01),
+    'steps': (100,),
+    'batch_size': 64,
+    'warmup_steps': 0,
+    'seeds': (0, 1),
+    # Some of the networks have a longer memory than these runs.
+    'batch_norm_decay': 0.9,
+    'curve_points': 2,
+  }
+
+
 # Protocol, training examples (0 for all), and their split.
 _VARIANTS = {
   'mini': (_mini, 200, 'train', 'validation'),
+  'neucrab_mini': (_neucrab_mini, 200, 'train', 'validation'),
   'vtab': (_vtab, 0, 'train', 'validation'),
   'vtab_1k': (_vtab_1k, 0, 'train800', 'val200'),
 }
@@ -81,7 +95,7 @@ def get_config(variant: str = 'mini') -> ml_collections.ConfigDict:
   # Of the paper's groups: vtab (the whole image at 224 px) or own.
   config.preprocessing = 'vtab'
 
-  config.protocol = ml_collections.ConfigDict(protocol())
+  config.protocol = ml_collections.ConfigDict()
   config.protocol.mode = 'full'  # Or head: a linear classifier on features.
   config.protocol.seeds = (0,)  # Each has a sweep of its own.
   config.protocol.momentum = 0.9
@@ -91,6 +105,8 @@ def get_config(variant: str = 'mini') -> ml_collections.ConfigDict:
   # Of BatchNorm's moving averages; 0 for the network's own.
   config.protocol.batch_norm_decay = 0.0
   config.protocol.curve_points = 10
+  for name, value in protocol().items():
+    config.protocol[name] = value
 
   config.save_steps = 100  # What a kill may lose.
   config.together = 0  # Trials in one program; 0 for what is fastest and fits.

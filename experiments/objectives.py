@@ -1,31 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the bundled checkpoints are pre-trained for: the objectives.
+"""What the bundled checkpoints are pre-trained for: telling things apart.
+
+Each objective is a module that has the heads it needs, and is called with the
+backbone: (backbone, batch, key, train) → loss, accuracy. Those that make images
+are in `generative`.
 
 Axes: B batch, H, W space.
 """
 
 import functools
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from experiments import sources
-from neucrab_jax import models
 
-ARCHITECTURE = 'resnet_v2_mini'
 VALUE_RANGE = (-1.0, 1.0)
+NUM_ROTATIONS = 4
 
-_ROTATIONS = 4
-_LATENTS = 32
 # Of the exemplar softmax; the usual order of magnitude for unit vectors.
 _TEMPERATURE = 0.2
-# Standard deviation of a pixel given the latents, in [-1, 1].
-_PIXEL_STD = 0.2
+
+_CELLS = 3  # Of a side; so many squared make an image.
+_CELL = 10  # Pixels.
+# A patch is smaller than its cell, so that edges don't tell which two touch.
+_PATCH = 8
+_NUM_PERMUTATIONS = 24  # Of the 9! that there are.
+# Fixed, as the classes of a task are.
+_PERMUTATIONS = np.stack(
+  [
+    np.random.RandomState(i).permutation(_CELLS**2)
+    for i in range(_NUM_PERMUTATIONS)
+  ]
+)
+_HIDDEN = 128
 
 
-def _scale(images: jax.Array) -> jax.Array:
+class Batch(NamedTuple):
+  """What a step sees.
+
+  Attributes:
+    labelled: uint8 [B, 32, 32, 3], examples whose label may be used.
+    labels: int32 [B], of these.
+    images: uint8 [B, 32, 32, 3], any examples.
+  """
+
+  labelled: jax.Array
+  labels: jax.Array
+  images: jax.Array
+
+
+def scale(images: jax.Array) -> jax.Array:
+  """Pixels from 0 to 255, to `VALUE_RANGE`."""
   low, high = VALUE_RANGE
   return low + images.astype(jnp.float32) * ((high - low) / 255)
 
@@ -51,7 +81,7 @@ def _augment(key: jax.Array, image: jax.Array) -> jax.Array:
     ),
     in_axes=2,
     out_axes=2,
-  )(_scale(image))
+  )(scale(image))
   gain = jax.random.uniform(key_gain, (3,), minval=0.5, maxval=1.2)
   shift = jax.random.uniform(key_shift, (3,), minval=-0.3, maxval=0.3)
   return gain * moved + shift
@@ -66,99 +96,64 @@ def _cross_entropy(logits, labels):
   return losses.mean(), (logits.argmax(-1) == labels).mean()
 
 
-class _Decoder(nn.Module):
-  """Latents [B, L] to images [B, 32, 32, 3]."""
-
-  @nn.compact
-  def __call__(self, latents: jax.Array) -> jax.Array:
-    x = nn.Dense(8 * 8 * 32)(latents).reshape(-1, 8, 8, 32)
-    for width in (32, 16):
-      # Doubled and convolved: a transposed convolution is slow on a CPU.
-      x = nn.Conv(width, (3, 3))(nn.relu(x).repeat(2, axis=1).repeat(2, axis=2))
-    return nn.Conv(3, (3, 3))(nn.relu(x))
-
-
-class Learner(nn.Module):
-  """A backbone and the heads that its objectives need.
-
-  The head that names source classes is the backbone's own, and stays with the
-  checkpoint; the others are scaffolding.
+class Classify(nn.Module):
+  """Which class an image is of, by the backbone's own head.
 
   Attributes:
-    objectives: of 'classify', 'rotate', 'exemplar' and 'reconstruct'.
-    augment_labelled: whether 'classify' sees its examples distorted.
+    augment: whether training sees images distorted.
   """
 
-  objectives: tuple[str, ...]
-  augment_labelled: bool = False
+  augment: bool = False
 
-  def setup(self):
-    objectives = self.objectives
-    num_classes = None
-    if 'classify' in objectives:
-      num_classes = sources.NUM_CLASSES
-    elif 'rotate' in objectives:
-      num_classes = _ROTATIONS
-    self.backbone = models.build(ARCHITECTURE, num_classes=num_classes)
-    if 'rotate' in objectives and 'classify' in objectives:
-      self.rotation_head = nn.Dense(_ROTATIONS)
-    if 'reconstruct' in objectives:
-      self.encoder_head = nn.Dense(2 * _LATENTS)
-      self.decoder = _Decoder()
+  @nn.compact
+  def __call__(self, backbone, batch: Batch, key, train: bool):
+    images = scale(batch.labelled)
+    if train and self.augment:
+      images = _augmented(key, batch.labelled)
+    return _cross_entropy(backbone(images, train=train).logits, batch.labels)
 
-  def __call__(self, images, labels, key, *, train: bool):
-    """Adds up the objectives.
 
-    Args:
-      images: uint8 [2, B, 32, 32, 3]: examples with labels, and any examples.
-      labels: int32 [B], of the first.
-      key: of augmentation and sampling.
-      train: whether BatchNorm uses the batch.
+class Rotate(nn.Module):
+  """By how many quarters an image was turned.
 
-    Returns:
-      The loss, and the accuracy of the first objective that has one, or −1.
-    """
-    results = [
-      getattr(self, f'_{name}')(images, labels, k, train)
-      for name, k in zip(
-        self.objectives,
-        jax.random.split(key, max(1, len(self.objectives))),
-        strict=False,
-      )
-    ]
-    if not results:
-      self.backbone(_scale(images[1]), train=train)
-      return jnp.zeros(()), -jnp.ones(())
-    losses, accuracies = zip(*results, strict=True)
-    return sum(losses), accuracies[0]
+  Reference: Gidaris et al., ICLR 2018.
 
-  def _classify(self, images, labels, key, train):
-    views = _scale(images[0])
-    if train and self.augment_labelled:
-      views = _augmented(key, images[0])
-    return _cross_entropy(self.backbone(views, train=train).logits, labels)
+  Attributes:
+    own_head: whether the head is the backbone's.
+  """
 
-  def _rotate(self, images, labels, key, train):
-    del labels
-    turns = jax.random.randint(key, (len(images[1]),), 0, _ROTATIONS)
+  own_head: bool
+
+  @nn.compact
+  def __call__(self, backbone, batch: Batch, key, train: bool):
+    turns = jax.random.randint(key, (len(batch.images),), 0, NUM_ROTATIONS)
     turned = jax.vmap(
       lambda image, k: jax.lax.switch(
-        k, [functools.partial(jnp.rot90, k=i) for i in range(_ROTATIONS)], image
+        k,
+        [functools.partial(jnp.rot90, k=i) for i in range(NUM_ROTATIONS)],
+        image,
       )
-    )(_scale(images[1]), turns)
-    outputs = self.backbone(turned, train=train)
+    )(scale(batch.images), turns)
+    outputs = backbone(turned, train=train)
     logits = outputs.logits
-    if 'classify' in self.objectives:
-      logits = self.rotation_head(outputs.features)
+    if not self.own_head:
+      logits = nn.Dense(NUM_ROTATIONS)(outputs.features)
     return _cross_entropy(logits, turns)
 
-  def _exemplar(self, images, labels, key, train):
-    """Each image is its own class: find its other view among the batch."""
-    del labels
+
+class Exemplar(nn.Module):
+  """Each image is its own class: find its other view among the batch.
+
+  Reference: Dosovitskiy et al., NeurIPS 2014; as a softmax over the batch,
+  Chen et al., ICML 2020.
+  """
+
+  @nn.compact
+  def __call__(self, backbone, batch: Batch, key, train: bool):
     views = jnp.concatenate(
-      [_augmented(k, images[1]) for k in jax.random.split(key)]
+      [_augmented(k, batch.images) for k in jax.random.split(key)]
     )
-    x = self.backbone(views, train=train).features
+    x = backbone(views, train=train).features
     x = x / jnp.linalg.norm(x, axis=1, keepdims=True)
     one, other = jnp.split(x, 2)
     similarity = one @ other.T / _TEMPERATURE
@@ -167,14 +162,70 @@ class Learner(nn.Module):
     loss_back, _ = _cross_entropy(similarity.T, index)
     return (loss + loss_back) / 2, accuracy
 
-  def _reconstruct(self, images, labels, key, train):
-    """Negative evidence lower bound of a VAE, nats per pixel and channel."""
-    del labels
-    x = _scale(images[1])
-    features = self.backbone(x, train=train).features
-    mean, log_std = jnp.split(self.encoder_head(features), 2, axis=1)
-    noise = jax.random.normal(key, mean.shape)
-    rebuilt = self.decoder(mean + jnp.exp(log_std) * noise)
-    error = ((x - rebuilt) ** 2).sum((1, 2, 3)) / (2 * _PIXEL_STD**2)
-    divergence = (mean**2 + jnp.exp(2 * log_std) - 1 - 2 * log_std).sum(1) / 2
-    return jnp.mean(error + divergence) / x[0].size, -jnp.ones(())
+
+def _patches(key: jax.Array, images: jax.Array) -> jax.Array:
+  """One patch of each cell, twice as large: [B, 9, 16, 16, 3]."""
+  b = len(images)
+  places = jax.random.randint(
+    key, (b, _CELLS**2, 2), 0, _CELL - _PATCH + 1
+  ) + _CELL * jnp.stack(
+    jnp.meshgrid(*[jnp.arange(_CELLS)] * 2, indexing='ij'), axis=-1
+  ).reshape(-1, 2)
+  cut = jax.vmap(
+    jax.vmap(
+      lambda image, place: jax.lax.dynamic_slice(
+        image, (*place, 0), (_PATCH, _PATCH, 3)
+      ),
+      in_axes=(None, 0),
+    )
+  )(scale(images), places)
+  return cut.repeat(2, axis=2).repeat(2, axis=3)
+
+
+class _Compare(nn.Module):
+  """Patches [B, P, h, w, 3], each through the backbone, to class logits."""
+
+  num_classes: int
+
+  @nn.compact
+  def __call__(self, backbone, patches, train: bool):
+    b, p = patches.shape[:2]
+    outputs = backbone(patches.reshape(b * p, *patches.shape[2:]), train=train)
+    x = nn.relu(nn.Dense(_HIDDEN)(outputs.features.reshape(b, -1)))
+    return nn.Dense(self.num_classes)(x)
+
+
+class RelativePatchLocation(nn.Module):
+  """Where a patch lies that is next to the middle one: eight answers.
+
+  Reference: Doersch et al., ICCV 2015.
+  """
+
+  @nn.compact
+  def __call__(self, backbone, batch: Batch, key, train: bool):
+    key_patches, key_choice = jax.random.split(key)
+    patches = _patches(key_patches, batch.images)
+    middle = _CELLS**2 // 2
+    index = jnp.arange(len(patches))
+    where = jax.random.randint(key_choice, index.shape, 0, _CELLS**2 - 1)
+    other = patches[index, where + (where >= middle)]
+    pairs = jnp.stack([patches[:, middle], other], axis=1)
+    logits = _Compare(_CELLS**2 - 1)(backbone, pairs, train)
+    return _cross_entropy(logits, where)
+
+
+class Jigsaw(nn.Module):
+  """In which of some orders the nine patches of an image are.
+
+  Reference: Noroozi and Favaro, ECCV 2016.
+  """
+
+  @nn.compact
+  def __call__(self, backbone, batch: Batch, key, train: bool):
+    key_patches, key_order = jax.random.split(key)
+    patches = _patches(key_patches, batch.images)
+    index = jnp.arange(len(patches))
+    order = jax.random.randint(key_order, index.shape, 0, _NUM_PERMUTATIONS)
+    shuffled = patches[index[:, None], jnp.asarray(_PERMUTATIONS)[order]]
+    logits = _Compare(_NUM_PERMUTATIONS)(backbone, shuffled, train)
+    return _cross_entropy(logits, order)

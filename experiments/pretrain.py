@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pre-trains the bundled checkpoints of group `mini_1` from seeds alone.
+"""Pre-trains the bundled checkpoints from seeds alone.
 
-  python -m experiments.pretrain
+  python -m experiments.pretrain --config=configs/pretrain.py
 
-trains one small ResNet-v2 under eight kinds of supervision, and leaves a ninth
-as it was initialised. For each it writes `<name>.npz`, the weights in f16, and
-`<name>.json`, how they came about (loss and accuracy are of held-out examples
-of the source), into `neucrab_jax/checkpoints/mini_1`. About
-25 minutes on 2 CPU cores. `--names=mini_vae` makes just that one.
+For each it writes `<name>.npz`, the weights in f16, and `<name>.json`, how they
+came about, into `neucrab_jax/checkpoints/<group>`.
 """
 
 import dataclasses
@@ -16,70 +13,81 @@ import hashlib
 import pathlib
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import optax
 from absl import app, flags, logging
 from flax import traverse_util
+from ml_collections import config_flags
 from rich import progress
 
 import neucrab_jax
-from experiments import objectives, sources
-from neucrab_jax import records
+from experiments import generative, objectives, sources
+from experiments import recipes as recipes_lib
+from neucrab_jax import models, records, spelling, training
 
-_OUT = flags.DEFINE_string(
-  'out', 'neucrab_jax/checkpoints/mini_1', 'Folder to write to.'
-)
-_NAMES = flags.DEFINE_list('names', None, 'Checkpoints to make; default: all.')
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train.')
 
-NUM_TRAIN = 16_384
-NUM_HELD_OUT = 2_048
-BATCH_SIZE = 128
-STEPS = 1_000
-_WARMUP = 50
-_LEARNING_RATE = 5e-3
 _WEIGHT_DECAY = 1e-4
+# Of BatchNorm's statistics: what it remembers is a small part of a run.
+_DECAY = 0.9
+# Losses that the record keeps, for whoever trains the first steps again.
+NUM_LOSSES = 3
 
 
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-  """What a checkpoint is trained on.
+class Learner(nn.Module):
+  """A backbone and the heads that its objectives need.
 
-  Attributes:
-    source: a name of `experiments.sources`.
-    objectives: of 'classify', 'rotate', 'exemplar', 'reconstruct'; their losses
-      are added.
-    labelled: the share of training examples whose label may be used.
-    steps: how many steps of the run this checkpoint has seen.
+  The head that names source classes is the backbone's own, and stays with the
+  checkpoint; the others are scaffolding.
   """
 
-  source: str = 'glyphs'
-  objectives: tuple[str, ...] = ('classify',)
-  labelled: float = 1.0
-  steps: int = STEPS
+  recipe: recipes_lib.Recipe
 
+  def setup(self):
+    recipe = self.recipe
+    num_classes = sources.num_classes(recipe.source)
+    head = None
+    if 'classify' in recipe.objectives:
+      head = num_classes
+    elif 'rotate' in recipe.objectives:
+      head = objectives.NUM_ROTATIONS
+    self.backbone = models.build(recipe.architecture, num_classes=head)
+    make = {
+      # A few labelled examples, seen often, would be learnt by heart.
+      'classify': lambda: objectives.Classify(augment=recipe.labelled < 1),
+      'rotate': lambda: objectives.Rotate('classify' not in recipe.objectives),
+      'exemplar': objectives.Exemplar,
+      'jigsaw': objectives.Jigsaw,
+      'relative_patch_location': objectives.RelativePatchLocation,
+      'generate': generative.Generate,
+      'generate_conditionally': lambda: generative.Generate(num_classes),
+    }
+    self.terms = [
+      generative.Reconstruct(name)
+      if name in generative.AUTOENCODERS
+      else make[name]()
+      for name in recipe.objectives
+    ]
 
-RECIPES = {
-  'mini_sup_glyphs': Recipe(),
-  'mini_sup_glyphs_stage1': Recipe(steps=STEPS // 10),
-  'mini_sup_textures': Recipe(source='textures'),
-  'mini_sup_exemplar': Recipe(objectives=('classify', 'exemplar')),
-  'mini_semi_rotation_10': Recipe(
-    objectives=('classify', 'rotate'), labelled=0.1
-  ),
-  'mini_rotation': Recipe(objectives=('rotate',)),
-  'mini_exemplar': Recipe(objectives=('exemplar',)),
-  'mini_vae': Recipe(objectives=('reconstruct',)),
-  'mini_random': Recipe(objectives=(), steps=0),
-}
-
-
-def _optimizer() -> optax.GradientTransformation:
-  schedule = optax.warmup_cosine_decay_schedule(
-    0.0, _LEARNING_RATE, _WARMUP, STEPS
-  )
-  return optax.adamw(schedule, weight_decay=_WEIGHT_DECAY)
+  def __call__(self, batch: objectives.Batch, key, *, train: bool):
+    """The sum of the losses, and the accuracy of the first objective, or −1."""
+    if not self.terms:
+      self.backbone(objectives.scale(batch.images), train=train)
+      return jnp.zeros(()), -jnp.ones(())
+    losses, accuracies = zip(
+      *(
+        term(self.backbone, batch, k, train)
+        for term, k in zip(
+          self.terms, jax.random.split(key, len(self.terms)), strict=True
+        )
+      ),
+      strict=True,
+    )
+    return sum(losses), accuracies[0]
 
 
 def _stored(variables: Any) -> dict[str, np.ndarray]:
@@ -88,45 +96,66 @@ def _stored(variables: Any) -> dict[str, np.ndarray]:
     f'{collection}/{path}': np.asarray(array, np.float16)
     for collection, tree in variables.items()
     for path, array in traverse_util.flatten_dict(
-      tree['backbone'], sep='/'
+      tree.get('backbone', {}), sep='/'
     ).items()
   }
 
 
-def _batches(recipe: Recipe, key: jax.Array, step: int) -> jax.Array:
+def batches(
+  recipe: recipes_lib.Recipe,
+  key: jax.Array,
+  step: jax.Array,
+  *,
+  num_train: int,
+  batch_size: int,
+) -> jax.Array:
   """Indices [2, B] of the labelled and of any examples that a step sees."""
   key_labelled, key_any = jax.random.split(jax.random.fold_in(key, step))
-  num_labelled = int(recipe.labelled * NUM_TRAIN)
+  num_labelled = int(recipe.labelled * num_train)
   return jnp.stack(
     [
-      jax.random.randint(key_labelled, (BATCH_SIZE,), 0, num_labelled),
-      jax.random.randint(key_any, (BATCH_SIZE,), 0, NUM_TRAIN),
+      jax.random.randint(key_labelled, (batch_size,), 0, num_labelled),
+      jax.random.randint(key_any, (batch_size,), 0, num_train),
     ]
   )
 
 
 def _make_step(
-  recipe: Recipe,
-  learner: objectives.Learner,
+  learner: Learner,
   optimizer: optax.GradientTransformation,
+  config: ml_collections.FrozenConfigDict,
 ):
   """The jitted training step over state (variables, optimizer state)."""
 
   @jax.jit
   def step(state, images, labels, key, index):
     variables, optimizer_state = state
+    statistics = [name for name in variables if name != 'params']
     key_batch, key_loss = jax.random.split(key)
-    batch = _batches(recipe, key_batch, index)
+    labelled, unlabelled = batches(
+      learner.recipe,
+      key_batch,
+      index,
+      num_train=config.num_train,
+      batch_size=config.batch_size,
+    )
+    batch = objectives.Batch(
+      images[labelled], labels[labelled], images[unlabelled]
+    )
+    key_loss, key_dropout = jax.random.split(
+      jax.random.fold_in(key_loss, index)
+    )
 
     def loss_fn(params):
-      (loss, _), updates = learner.apply(
-        {**variables, 'params': params},
-        images[batch],
-        labels[batch[0]],
-        jax.random.fold_in(key_loss, index),
-        train=True,
-        mutable=['batch_stats'],
-      )
+      with training.batch_norm_decay(_DECAY):
+        (loss, _), updates = learner.apply(
+          {**variables, 'params': params},
+          batch,
+          key_loss,
+          train=True,
+          mutable=statistics,
+          rngs={'dropout': key_dropout},
+        )
       return loss, updates
 
     (loss, updates), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
@@ -142,63 +171,77 @@ def _make_step(
 
 
 def pretrain(
-  name: str, *, seed: int = 0, steps: int | None = None, tick=lambda: None
+  name: str,
+  config: ml_collections.ConfigDict,
+  *,
+  steps: int | None = None,
+  tick=lambda: None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """Makes one checkpoint.
 
   Args:
-    name: a key of `RECIPES`.
-    seed: of initialisation, data, batches and augmentation.
-    steps: overrides how many steps to take.
+    name: a key of `recipes.RECIPES`.
+    config: as `configs/pretrain.py`.
+    steps: overrides how many steps to take; the schedule stays.
     tick: called after every step.
 
   Returns:
-    The stored variables by path, and the training record.
+    The stored variables by path, and the training record. Its loss and its
+    accuracy are of held-out examples of the source, with the weights that are
+    stored.
   """
-  recipe = RECIPES[name]
-  steps = recipe.steps if steps is None else steps
-  learner = objectives.Learner(
-    recipe.objectives,
-    # A few labelled examples, seen often, would be learnt by heart.
-    augment_labelled=recipe.labelled < 1,
+  recipe = recipes_lib.RECIPES[name]
+  if steps is None:
+    steps = round(recipe.share * config.steps)
+  learner = Learner(recipe)
+  optimizer = optax.adamw(
+    optax.warmup_cosine_decay_schedule(
+      0.0, recipe.learning_rate, config.warmup_steps, config.steps
+    ),
+    weight_decay=_WEIGHT_DECAY,
   )
-  optimizer = _optimizer()
-  # Named for their use; recipes of one run share all of them.
+  # Named for their use; recipes of one seed share all of them.
   key_init, key_train, key_held_out, key_steps, key_eval = jax.random.split(
-    jax.random.key(seed), 5
+    jax.random.key(recipe.seed), 5
   )
   images, labels = sources.draw(
-    recipe.source, key=key_train, num_examples=NUM_TRAIN
+    recipe.source, key=key_train, num_examples=config.num_train
   )
-  held_out = sources.draw(
-    recipe.source, key=key_held_out, num_examples=NUM_HELD_OUT
+  held_out, held_out_labels = sources.draw(
+    recipe.source, key=key_held_out, num_examples=config.num_held_out
   )
-  variables = learner.init(
-    key_init, images[:2, None], labels[:1], key_init, train=False
+  init = jax.jit(functools.partial(learner.init, train=False))
+  variables = init(
+    key_init, objectives.Batch(images[:2], labels[:2], images[:2]), key_init
   )
-  step = _make_step(recipe, learner, optimizer)
+  step = _make_step(learner, optimizer, ml_collections.FrozenConfigDict(config))
   state = variables, optimizer.init(variables['params'])
   images, labels = jax.device_put((images, labels))
+  losses = []
   for index in range(steps):
-    state, _ = step(state, images, labels, key_steps, index)
+    state, loss = step(state, images, labels, key_steps, index)
+    if index < NUM_LOSSES:
+      losses.append(round(float(loss), 4))
     tick()
   # What is reported is what is stored: the weights after rounding to f16.
-  stored = _stored(state[0])
   rounded = jax.tree.map(
     lambda x: x.astype(jnp.float16).astype(jnp.float32), state[0]
   )
   loss, accuracy = jax.jit(functools.partial(learner.apply, train=False))(
-    rounded, jnp.stack([held_out[0]] * 2), held_out[1], key_eval
+    rounded, objectives.Batch(held_out, held_out_labels, held_out), key_eval
   )
+  stored = _stored(state[0])
   trained = bool(recipe.objectives)
-  record = {
-    'command': f'python -m experiments.pretrain --names={name}',
-    'seed': seed,
+  return stored, {
+    'command': (
+      'python -m experiments.pretrain --config=configs/pretrain.py '
+      f'--config.checkpoints={name}'
+    ),
     'recipe': {**dataclasses.asdict(recipe), 'steps': steps},
-    'architecture': objectives.ARCHITECTURE,
     'num_parameters': sum(
       array.size for path, array in stored.items() if path.startswith('params/')
     ),
+    'first_losses': losses,
     'final_loss': round(float(loss), 4) if trained else None,
     'final_accuracy': round(float(accuracy), 4) if accuracy >= 0 else None,
     'versions': {
@@ -206,33 +249,58 @@ def pretrain(
       'jax': jax.__version__,
     },
   }
-  return stored, record
+
+
+def _select(selection: str) -> dict[str, str]:
+  """The names in a selection of groups and names, and the group of each.
+
+  Raises:
+    ValueError: if there is no such group or checkpoint.
+  """
+  groups = recipes_lib.GROUPS
+  chosen = {}
+  for part in selection.split(','):
+    found = {
+      name: group
+      for group, names in groups.items()
+      for name in names
+      if part.strip() in (group, name)
+    }
+    if not found:
+      raise spelling.unknown(
+        'group or checkpoint',
+        part.strip(),
+        (*groups, *recipes_lib.RECIPES),
+      )
+    chosen |= found
+  return chosen
 
 
 def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f'Unexpected arguments: {argv[1:]}')
-  names = _NAMES.value or list(RECIPES)
-  unknown = sorted(set(names) - set(RECIPES))
-  if unknown:
-    raise app.UsageError(f'Unknown {unknown}. Known: {", ".join(RECIPES)}.')
-  out = pathlib.Path(_OUT.value)
+  config = _CONFIG.value
+  chosen = _select(config.checkpoints)
+  steps = {
+    name: round(recipes_lib.RECIPES[name].share * config.steps)
+    for name in chosen
+  }
   columns = (
     *progress.Progress.get_default_columns(),
     progress.TimeElapsedColumn(),
   )
   with progress.Progress(*columns) as bars:
-    overall = bars.add_task('all', total=sum(RECIPES[n].steps for n in names))
-    for name in names:
-      bar = bars.add_task(name, total=RECIPES[name].steps or 1)
+    overall = bars.add_task('all', total=sum(steps.values()))
+    for name, group in chosen.items():
+      bar = bars.add_task(name, total=steps[name] or 1)
 
       def tick(bar=bar):
         bars.advance(bar)
         bars.advance(overall)
 
-      stored, record = pretrain(name, tick=tick)
-      bars.update(bar, completed=RECIPES[name].steps or 1)
-      weights = out / f'{name}.npz'
+      stored, record = pretrain(name, config, tick=tick)
+      bars.update(bar, completed=steps[name] or 1)
+      weights = pathlib.Path(config.out) / group / f'{name}.npz'
       records.write_npz(weights, stored, compress=True)
       record['sha256'] = hashlib.sha256(weights.read_bytes()).hexdigest()
       records.write_json(weights.with_suffix('.json'), record)
@@ -240,4 +308,5 @@ def main(argv):
 
 if __name__ == '__main__':
   logging.set_verbosity(logging.WARNING)
+  flags.mark_flag_as_required('config')
   app.run(main)

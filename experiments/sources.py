@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Labelled images made from seeds: what the bundled checkpoints learn from.
 
-Two sources, neither of which is a downstream task: `glyphs`, invented
-characters of a few curved strokes, and `textures`, coloured gratings and
-checks. A class is a prototype; an example is that prototype in another pose,
-width and colour.
+Three sources, none of which is a downstream task: `glyphs`, invented characters
+of a few curved strokes; `textures`, coloured gratings and checks; and `scenes`,
+shaded things of many sizes that hide each other. A class is a prototype; an
+example is that prototype in another pose, width and colour. `mixed` is a third
+of each, with the classes of all.
 
 Axes: N examples, C classes, S strokes, P points of a stroke's polyline.
 """
@@ -16,12 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 IMAGE_SIZE = 32
-NUM_CLASSES = 64
 
+_CLASSES = 64  # Of each source.
 # The prototypes of a source are the same in every run; examples are not.
 _PROTOTYPE_SEED = 20_210_620
 _STROKES = 3
 _POINTS = 9  # A curve of 8 straight pieces looks smooth at 32 px.
+_THINGS = 24  # They cover most of the ground.
 # So many examples are drawn at once: their distance fields fit in memory.
 _CHUNK = 512
 
@@ -98,13 +100,79 @@ def _texture(key: jax.Array, label: jax.Array) -> jax.Array:
   return _colour(key_colour, jax.nn.sigmoid(5 * wave))
 
 
-_SOURCES = {'glyphs': _glyph, 'textures': _texture}
+def _thing(key: jax.Array, label: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """A mask [H, W] and colours [H, W, 3] of one thing of a scene.
+
+  The class says its shape (disc, square, triangle or bar), how large such
+  things are and which hues they have.
+  """
+  shape, size, palette = label % 4, label // 4 % 4, label // 16
+  key_place, key_pose, key_colour = jax.random.split(key, 3)
+  offset = _grid() - jax.random.uniform(
+    key_place, (2,), minval=-1.2, maxval=1.2
+  )
+  turn, grow, light, slope = jax.random.uniform(key_pose, (4,), minval=-1.0)
+  angle = jnp.pi * turn
+  u = offset @ jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+  v = offset @ jnp.stack([-jnp.sin(angle), jnp.cos(angle)])
+  square = jnp.maximum(abs(u), abs(v))
+  distance = jnp.stack(
+    [
+      jnp.hypot(u, v),
+      square,
+      jnp.maximum(0.87 * abs(u) + 0.5 * v, -v),
+      jnp.maximum(0.5 * abs(u), 2 * abs(v)),
+    ]
+  )[shape]
+  radius = 0.14 * 1.45**size * 1.3**grow
+  mask = jax.nn.sigmoid((radius - distance) / 0.03)
+  hue = (palette + 0.6 * jax.random.uniform(key_colour)) * jnp.pi / 2
+  tint = jnp.cos(hue - jnp.arange(3) * 2 * jnp.pi / 3)
+  # Lit from one side, as things are.
+  shade = 0.5 + 0.2 * light + 0.15 * slope * u / radius
+  return mask, shade[..., None] + 0.25 * tint
+
+
+def _scene(key: jax.Array, label: jax.Array) -> jax.Array:
+  """Draws a scene, from back to front."""
+  key_ground, key_things, key_noise = jax.random.split(key, 3)
+  ground = jax.random.uniform(key_ground, (3,))
+
+  def paint(image, key):
+    mask, colours = _thing(key, label)
+    return image + mask[..., None] * (colours - image), None
+
+  image, _ = jax.lax.scan(
+    paint,
+    jnp.broadcast_to(ground, (IMAGE_SIZE, IMAGE_SIZE, 3)),
+    jax.random.split(key_things, _THINGS),
+  )
+  noise = 0.03 * jax.random.normal(key_noise, image.shape)
+  return jnp.clip(image + noise, 0, 1)
+
+
+def _mixed(key: jax.Array, label: jax.Array) -> jax.Array:
+  return jax.lax.switch(
+    label // _CLASSES, (_glyph, _texture, _scene), key, label % _CLASSES
+  )
+
+
+_SOURCES = {
+  'glyphs': _glyph,
+  'textures': _texture,
+  'scenes': _scene,
+  'mixed': _mixed,
+}
+
+
+def num_classes(name: str) -> int:
+  return 3 * _CLASSES if name == 'mixed' else _CLASSES
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _draw(name: str, key: jax.Array) -> tuple[jax.Array, jax.Array]:
   key_labels, key_images = jax.random.split(key)
-  labels = jax.random.randint(key_labels, (_CHUNK,), 0, NUM_CLASSES)
+  labels = jax.random.randint(key_labels, (_CHUNK,), 0, num_classes(name))
   images = jax.vmap(_SOURCES[name])(
     jax.random.split(key_images, _CHUNK), labels
   )
@@ -117,7 +185,7 @@ def draw(
   """Draws labelled examples of a source.
 
   Args:
-    name: 'glyphs' or 'textures'.
+    name: 'glyphs', 'textures', 'scenes' or 'mixed'.
     key: what the examples depend on; the classes do not.
     num_examples: N.
 

@@ -19,6 +19,7 @@ Reference:
 """
 
 import dataclasses
+import json
 import pathlib
 from typing import Any
 
@@ -63,14 +64,29 @@ def with_own_preprocessing(checkpoint: spec.Checkpoint) -> spec.Checkpoint:
   return dataclasses.replace(checkpoint, **_OWN.get(first, {}))
 
 
-def _mini_1(name: str) -> spec.Checkpoint:
-  return spec.Checkpoint(
-    name=name,
-    architecture='resnet_v2_mini',
-    path=str(_BUNDLED / 'mini_1' / f'{name}.npz'),
-    group='mini_1',
-    image_size=32,
-  )
+def _bundled(group: str, *names: str) -> tuple[spec.Checkpoint, ...]:
+  """Checkpoints whose weights are here, each with a record of its training."""
+  found = []
+  for name in names:
+    path = _BUNDLED / group / f'{name}.npz'
+    record = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))
+    recipe = record['recipe']
+    found.append(
+      spec.Checkpoint(
+        name=name,
+        architecture=recipe['architecture'],
+        path=str(path),
+        group=group,
+        image_size=32,
+        # Accuracies of other objectives are of other tasks.
+        upstream_accuracy=(
+          record['final_accuracy']
+          if 'classify' in recipe['objectives']
+          else None
+        ),
+      )
+    )
+  return tuple(found)
 
 
 def _vtab(name: str, architecture: str, **options: Any) -> spec.Checkpoint:
@@ -119,24 +135,53 @@ def _architecture(name: str) -> spec.Checkpoint:
 
 
 GROUPS: dict[str, tuple[spec.Checkpoint, ...]] = {
-  # One architecture under mixed supervision, as the paper's group I, in small.
-  # `python -m experiments.pretrain` makes the weights.
-  'mini_1': tuple(
-    map(
-      _mini_1,
-      (
-        'mini_sup_glyphs',
-        'mini_sup_glyphs_stage1',
-        'mini_sup_textures',
-        'mini_sup_exemplar',
-        'mini_semi_rotation_10',
-        'mini_rotation',
-        'mini_exemplar',
-        'mini_vae',
-        'mini_random',
-      ),
-    )
+  # The groups of the paper in small: `python -m experiments.pretrain` makes the
+  # weights, and `experiments/recipes.py` says from what.
+  'mini_1': _bundled(
+    'mini_1',
+    'mini_wae_ukl',
+    'mini_wae_gan',
+    'mini_cond_gan',
+    'mini_wae_mmd',
+    'mini_vae',
+    'mini_uncond_gan',
+    'mini_jigsaw',
+    'mini_relative_patch_location',
+    'mini_exemplar',
+    'mini_rotation',
+    'mini_semi_rotation_10',
+    'mini_semi_exemplar_10',
+    'mini_sup_glyphs',
+    'mini_sup_exemplar',
+    'mini_sup_textures',
+    'mini_sup_scenes',
   ),
+  'mini_2': _bundled(
+    'mini_2',
+    *(
+      f'mini_{source}_{stage}'
+      for source in ('glyphs', 'textures', 'scenes')
+      for stage in ('05', '20', '50', '100')  # Per cent of the run.
+    ),
+  ),
+  'mini_3': _bundled(
+    'mini_3',
+    'mini_biggan_discriminator',
+    'mini_inception_v2',
+    'mini_inception_v2_wide',
+    'mini_mobilenet_v1',
+    'mini_mobilenet_v1_narrow',
+    'mini_mobilenet_v2',
+    'mini_mobilenet_v3',
+    'mini_resnet_v1',
+    'mini_resnet_v2',
+    'mini_resnet_v2_deep',
+    'mini_resnet_v2_narrow',
+    'mini_resnet_v2_wide',
+    'mini_s4l_resnet',
+  ),
+  # As it was initialised: what knows less is worth nothing.
+  'control': _bundled('control', 'mini_random'),
   # About one architecture under mixed supervision.
   'neucrab_1': (
     *map(

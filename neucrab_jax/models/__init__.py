@@ -11,6 +11,24 @@ import jax
 from neucrab_jax import spelling
 from neucrab_jax.models.outputs import Outputs as Outputs
 
+
+def _mini_resnet(
+  width: int, units: tuple[int, ...] = (1, 1, 1)
+) -> dict[str, Any]:
+  """A ResNet-v2 with 16×16 cells after its root, and 4×4 before the mean."""
+  return {
+    'units': units,
+    'width': width,
+    # Few features, so that what they are, not how many, decides how well they
+    # transfer.
+    'expansion': 1,
+    'root_kernel': 3,
+    'root_pool': False,
+    # A short memory of BatchNorm's statistics, for runs of a few hundred steps.
+    'decay': 0.9,
+  }
+
+
 # Module, what in it makes the network, and arguments. A module is imported when
 # it is asked for.
 _ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -26,21 +44,6 @@ _ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
   'mobilenet_v2_035': ('mobilenet_v2', 'MobileNetV2', {'width': 0.35}),
   'mobilenet_v3_small': ('mobilenet_v3', 'Small', {}),
   'mobilenet_v3_large': ('mobilenet_v3', 'Large', {}),
-  # For 32 px: 8×8 before the mean. Few features, so that what they are, not
-  # how many, decides how well they transfer; and a short memory of BatchNorm's
-  # statistics, for runs of a few hundred steps.
-  'resnet_v2_mini': (
-    'resnet_v2',
-    'ResNetV2',
-    {
-      'units': (1, 1, 1),
-      'width': 16,
-      'expansion': 1,
-      'root_kernel': 3,
-      'root_stride': 1,
-      'decay': 0.9,
-    },
-  ),
   'resnet_v1_50': ('resnet_v1', 'ResNetV1', {'units': (3, 4, 6, 3)}),
   'resnet_v1_101': ('resnet_v1', 'ResNetV1', {'units': (3, 4, 23, 3)}),
   'resnet_v2_50': ('resnet_v2', 'ResNetV2', {'units': (3, 4, 6, 3)}),
@@ -51,6 +54,48 @@ _ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
     'vtab_resnet',
     'VTABResNet',
     {'scoped': False, 'root_stride': 1, 'strides': (2, 2, 1)},
+  ),
+  # For 32 px, and small enough for a laptop: those of the bundled checkpoints.
+  'resnet_v2_mini': ('resnet_v2', 'ResNetV2', _mini_resnet(16)),
+  'resnet_v2_mini_narrow': ('resnet_v2', 'ResNetV2', _mini_resnet(8)),
+  'resnet_v2_mini_wide': ('resnet_v2', 'ResNetV2', _mini_resnet(32)),
+  'resnet_v2_mini_deep': (
+    'resnet_v2',
+    'ResNetV2',
+    _mini_resnet(12, units=(2, 2, 2)),
+  ),
+  'resnet_v1_mini': (
+    'resnet_v1',
+    'ResNetV1',
+    {'units': (1, 1, 1), 'width': 8},
+  ),
+  's4l_resnet_mini': (
+    'vtab_resnet',
+    'VTABResNet',
+    {'scoped': True, 'units': (1, 1, 1), 'width': 8, 'strides': (2, 2)},
+  ),
+  'biggan_discriminator_mini': (
+    'biggan',
+    'BigGANDiscriminator',
+    {'width': 8, 'multiples': (1, 2, 4, 8)},
+  ),
+  'inception_v2_mini': ('inception_v2', 'InceptionV2', {'width': 0.1}),
+  'inception_v2_mini_wide': ('inception_v2', 'InceptionV2', {'width': 0.15}),
+  'mobilenet_v1_mini': ('mobilenet_v1', 'MobileNetV1', {'width': 0.125}),
+  'mobilenet_v1_mini_narrow': (
+    'mobilenet_v1',
+    'MobileNetV1',
+    {'width': 0.0625},
+  ),
+  'mobilenet_v2_mini': (
+    'mobilenet_v2',
+    'MobileNetV2',
+    {'width': 0.15, 'last': 128},
+  ),
+  'mobilenet_v3_mini': (
+    'mobilenet_v3',
+    'Small',
+    {'width': 0.25, 'last': 128},
   ),
 }
 

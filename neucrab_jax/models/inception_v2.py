@@ -71,23 +71,20 @@ class _SeparableConv(nn.Module):
       (1, 1, between, self.features),
     )
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    dimensions = ('NHWC', 'HWIO', 'NHWC')
-    x = jax.lax.conv_general_dilated(
-      x,
-      # A channel's filters are neighbours, in TensorFlow and here.
-      depthwise.reshape(7, 7, 1, between),
-      window_strides=(2, 2),
-      padding='SAME',
-      dimension_numbers=dimensions,
-      feature_group_count=channels,
+    # Nothing is between the two: together they are one convolution, which has
+    # more arithmetic than both and yet is the faster, above all backwards.
+    kernel = jnp.einsum(
+      'hwcm,cmo->hwco',
+      depthwise,
+      pointwise.reshape(channels, self.multiplier, self.features),
       precision=slim.PRECISION,
     )
     x = jax.lax.conv_general_dilated(
       x,
-      pointwise,
-      window_strides=(1, 1),
-      padding='VALID',
-      dimension_numbers=dimensions,
+      kernel,
+      window_strides=(2, 2),
+      padding='SAME',
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
       precision=slim.PRECISION,
     )
     return nn.relu(x + bias)

@@ -27,7 +27,6 @@ _BLOCKS = (
   (6, 160, 3, 2),
   (6, 320, 1, 1),
 )
-_LAST = 1280
 
 
 class MobileNetV2(nn.Module):
@@ -36,11 +35,13 @@ class MobileNetV2(nn.Module):
   Attributes:
     num_classes: Z, or None for a network without a head.
     width: of every layer, relative to the original's; but the last one is never
-      narrower than that.
+      narrower than `last`.
+    last: the features at the original width and below.
   """
 
   num_classes: int | None = None
   width: float = 1.0
+  last: int = 1280
 
   @nn.compact
   def __call__(
@@ -54,8 +55,8 @@ class MobileNetV2(nn.Module):
         and dropout is active ahead of the logits.
 
     Returns:
-      features [B, D], with D = 1280 at the original width and below, and logits
-      [B, Z], or None without a head.
+      features [B, D], with D = `last` at the original width and below, and
+      logits [B, Z], or None without a head.
     """
 
     def channels(original: int) -> int:
@@ -75,7 +76,7 @@ class MobileNetV2(nn.Module):
           name=f'expanded_conv_{index}' if index else 'expanded_conv',
         )(x, train=train)
         index += 1
-    last = max(_LAST, channels(_LAST))
+    last = max(self.last, channels(self.last))
     x = conv(last, 1, activation=nn.relu6, name='Conv_1')(x, train=train)
     x = jnp.mean(x, axis=(1, 2), keepdims=True)
     logits = slim.head(

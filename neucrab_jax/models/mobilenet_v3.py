@@ -144,5 +144,5 @@ class MobileNetV3(nn.Module):
     return outputs.Outputs(x[:, 0, 0, :], logits)
 
 
-Small = functools.partial(MobileNetV3, SMALL, 1024)
-Large = functools.partial(MobileNetV3, LARGE, 1280)
+Small = functools.partial(MobileNetV3, SMALL, last=1024)
+Large = functools.partial(MobileNetV3, LARGE, last=1280)

@@ -109,7 +109,8 @@ class ResNetV2(nn.Module):
     expansion: the outer width of a unit, in units of its inner width.
     num_classes: Z, or None for a network without a head.
     root_kernel: size of the first convolution.
-    root_stride: its stride; a 3×3/2 max-pool follows unless it is 1.
+    root_stride: its stride.
+    root_pool: whether a 3×3/2 max-pool follows it.
     decay: of the moving averages of BatchNorm.
   """
 
@@ -119,6 +120,7 @@ class ResNetV2(nn.Module):
   num_classes: int | None = None
   root_kernel: int = 7
   root_stride: int = 2
+  root_pool: bool = True
   decay: float = _DECAY
 
   @nn.compact
@@ -142,7 +144,7 @@ class ResNetV2(nn.Module):
       self.root_stride,
       name='conv1',
     )(images, train=train)
-    if self.root_stride > 1:
+    if self.root_pool:
       x = nn.max_pool(x, (3, 3), strides=(2, 2), padding='SAME')
     for block, count in enumerate(self.units, start=1):
       width = self.width * 2 ** (block - 1)

@@ -16,11 +16,11 @@ import pathlib
 
 from neucrab_jax.tasks import (
   arrays,
-  counting,
   digits,
   folder,
   from_tfds,
   photographs,
+  shapes,
   vtab,
 )
 from neucrab_jax.tasks.preprocessing import resize
@@ -40,7 +40,7 @@ _BUNDLED = {
   'digits': digits.load,
   'photos': functools.partial(photographs.load, 'photos'),
   'monochrome': functools.partial(photographs.load, 'monochrome'),
-  'counting': counting.load,
+  'shapes': shapes.load,
 }
 
 

@@ -6,6 +6,7 @@
 Axes: B batch, H, W space, D features, C classes.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,22 @@ _PIXEL_MAX = 255.0
 _CROP = 1 / 8
 
 _HEAD_PRECISION = jax.lax.Precision.HIGHEST
+
+
+def batch_norm_decay(decay: float) -> contextlib.AbstractContextManager:
+  """Within it, BatchNorm has another momentum than its module was built with.
+
+  Args:
+    decay: of the moving averages; 0 for the module's own.
+  """
+
+  def call(method, args, kwargs, context):
+    if decay and isinstance(context.module, nn.BatchNorm):
+      # The instance lives for this call; Flax freezes it once it is set up.
+      object.__setattr__(context.module, 'momentum', decay)
+    return method(*args, **kwargs)
+
+  return nn.intercept_methods(call)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +89,7 @@ class Network:
         images = augment(key, images, how=self.augmentation)
       low, high = np.float32(self.value_range)
       backbone = {'params': params['backbone'], **statistics}
-      with nn.intercept_methods(self._set_decay):
+      with batch_norm_decay(self.batch_norm_decay):
         outputs, statistics = self.module.apply(
           backbone,
           low + images * ((high - low) / _PIXEL_MAX),
@@ -83,13 +100,6 @@ class Network:
     head = params['head']
     logits = jnp.dot(features, head['kernel'], precision=_HEAD_PRECISION)
     return logits + head['bias'], statistics
-
-  def _set_decay(self, call, args, kwargs, context):
-    """Gives BatchNorm another momentum than the module was built with."""
-    if self.batch_norm_decay and isinstance(context.module, nn.BatchNorm):
-      # The instance lives for this call; Flax freezes it once it is set up.
-      object.__setattr__(context.module, 'momentum', self.batch_norm_decay)
-    return call(*args, **kwargs)
 
 
 def augment(key: jax.Array, images: jax.Array, *, how: str) -> jax.Array:

@@ -1,68 +1,93 @@
 # SPDX-License-Identifier: Apache-2.0
+import hashlib
 import json
+import pathlib
 
 import jax
 import numpy as np
 import pytest
 
-from experiments import objectives, pretrain, sources
+from configs import pretrain as pretrain_config
+from experiments import objectives, pretrain, recipes, sources
 from neucrab_jax import checkpoints, records
 
+# The first losses of a run, on another machine.
+_TOLERANCE = 2e-3
+
 
 @pytest.fixture(scope='module')
-def little_data():
+def config():
   """Few examples and small batches: what is tested doesn't depend on them."""
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(pretrain, 'NUM_TRAIN', 256)
-    patch.setattr(pretrain, 'NUM_HELD_OUT', 64)
-    patch.setattr(pretrain, 'BATCH_SIZE', 16)
-    yield
+  config = pretrain_config.get_config()
+  config.num_train, config.num_held_out, config.batch_size = 256, 64, 16
+  return config
 
 
 @pytest.fixture(scope='module')
-def run(little_data):
+def run(config):
   """A run of two steps: its weights and its record."""
-  return pretrain.pretrain('mini_rotation', steps=2)
+  return pretrain.pretrain('mini_rotation', config, steps=2)
 
 
-def test_every_recipe_has_a_bundled_checkpoint_and_the_other_way_round():
-  assert set(pretrain.RECIPES) == set(checkpoints.names('mini_1'))
+def _record(name):
+  path = pathlib.Path(checkpoints.get(name).path)
+  return path, json.loads(path.with_suffix('.json').read_text())
 
 
-def test_recipes_and_checkpoints_agree_on_the_preprocessing():
-  for name in pretrain.RECIPES:
-    spec = checkpoints.get(name)
-    assert spec.architecture == objectives.ARCHITECTURE
-    assert spec.value_range == objectives.VALUE_RANGE
-    assert spec.image_size == sources.IMAGE_SIZE
+@pytest.mark.parametrize('group', recipes.GROUPS)
+def test_every_recipe_is_a_checkpoint_and_the_other_way_round(group):
+  assert set(recipes.GROUPS[group]) == set(checkpoints.names(group))
 
 
-@pytest.mark.parametrize('name', pretrain.RECIPES)
+@pytest.mark.parametrize('name', recipes.RECIPES)
 def test_the_bundled_checkpoint_is_of_the_recipe(name):
-  path = checkpoints.restore(name).checkpoint.path
-  with open(path.removesuffix('.npz') + '.json', encoding='utf-8') as file:
-    record = json.load(file)
-  recipe = pretrain.RECIPES[name]
-  assert record['recipe'] == {
-    'source': recipe.source,
-    'objectives': list(recipe.objectives),
-    'labelled': recipe.labelled,
-    'steps': recipe.steps,
-  }
+  path, record = _record(name)
+  recipe, spec = recipes.RECIPES[name], checkpoints.get(name)
+  found = record['recipe']
+  assert found['source'] == recipe.source
+  assert tuple(found['objectives']) == recipe.objectives
+  assert found['labelled'] == recipe.labelled
+  assert found['seed'] == recipe.seed
+  steps = pretrain_config.get_config().steps
+  assert found['steps'] == round(recipe.share * steps)
+  assert spec.architecture == recipe.architecture
+  assert spec.value_range == objectives.VALUE_RANGE
+  assert spec.image_size == sources.IMAGE_SIZE
+  assert hashlib.sha256(path.read_bytes()).hexdigest() == record['sha256']
 
 
-def test_the_same_seed_gives_the_same_weights_and_record(run):
-  weights, record = pretrain.pretrain('mini_rotation', steps=2)
+def test_the_groups_are_as_large_as_the_papers_and_small_on_disk():
+  sizes = {group: len(checkpoints.names(group)) for group in recipes.GROUPS}
+  assert sizes == {'mini_1': 16, 'mini_2': 12, 'mini_3': 13, 'control': 1}
+  files = [_record(name)[0] for name in recipes.RECIPES]
+  assert sum(file.stat().st_size for file in files) < 10e6
+
+
+def test_the_first_steps_of_a_bundled_checkpoint_come_out_again():
+  name = 'mini_sup_glyphs'
+  _, again = pretrain.pretrain(
+    name, pretrain_config.get_config(), steps=pretrain.NUM_LOSSES
+  )
+  _, record = _record(name)
+  np.testing.assert_allclose(
+    again['first_losses'], record['first_losses'], rtol=_TOLERANCE
+  )
+
+
+def test_the_same_seed_gives_the_same_weights_and_record(config, run):
+  weights, record = pretrain.pretrain('mini_rotation', config, steps=2)
   assert weights.keys() == run[0].keys()
   for path, array in weights.items():
     np.testing.assert_array_equal(array, run[0][path])
   assert record == run[1]
 
 
-def test_another_seed_gives_other_weights(little_data):
-  (one, record), (other, _) = (
-    pretrain.pretrain('mini_random', seed=seed) for seed in (0, 1)
+def test_another_seed_gives_other_weights(config, monkeypatch):
+  one, record = pretrain.pretrain('mini_random', config)
+  monkeypatch.setitem(
+    recipes.RECIPES, 'mini_random', recipes.Recipe(objectives=(), seed=1)
   )
+  other, _ = pretrain.pretrain('mini_random', config, steps=0)
   name = 'params/conv1/kernel'
   assert (one[name] != other[name]).mean() > 0.9
   assert record['final_loss'] is None
@@ -76,29 +101,63 @@ def test_weights_are_stored_to_be_restored(tmp_path, run):
   backbone = checkpoints.restore('mini_rotation', tmp_path / 'net.npz')
   size = sources.IMAGE_SIZE
   outputs = backbone(np.zeros((1, size, size, 3), np.float32))
-  assert outputs.logits.shape == (1, 4)
+  assert outputs.logits.shape == (1, objectives.NUM_ROTATIONS)
   assert record['final_loss'] > 0
   assert 0 <= record['final_accuracy'] <= 1
   json.dumps(record, allow_nan=False)
 
 
-def test_a_stage_of_a_run_is_that_run_with_fewer_steps(little_data):
+# One of each objective that is neither of the runs above nor a sum of others.
+@pytest.mark.parametrize(
+  'name',
+  [
+    'mini_cond_gan',
+    'mini_exemplar',
+    'mini_jigsaw',
+    'mini_relative_patch_location',
+    'mini_wae_gan',
+    'mini_wae_mmd',
+    'mini_wae_ukl',
+  ],
+)
+def test_an_objective_moves_the_whole_backbone(config, name, monkeypatch):
+  before, _ = pretrain.pretrain(name, config, steps=0)
+  after, record = pretrain.pretrain(name, config, steps=3)
+  still = [
+    path
+    for path in before
+    if path.endswith('kernel') and (before[path] == after[path]).all()
+  ]
+  # The attention of the discriminator begins as if it were not there.
+  assert all('attn' in path for path in still)
+  assert np.isfinite(record['final_loss'])
+
+
+def test_a_stage_of_a_run_is_that_run_with_fewer_steps(config):
   ticks = []
   stage, record = pretrain.pretrain(
-    'mini_sup_glyphs_stage1', steps=2, tick=lambda: ticks.append(1)
+    'mini_glyphs_05', config, steps=2, tick=lambda: ticks.append(1)
   )
   assert len(ticks) == record['recipe']['steps'] == 2
-  whole, _ = pretrain.pretrain('mini_sup_glyphs', steps=2)
+  whole, _ = pretrain.pretrain('mini_glyphs_100', config, steps=2)
   for path, array in whole.items():
     np.testing.assert_array_equal(array, stage[path])
-  recipes = pretrain.RECIPES
-  assert 0 < recipes['mini_sup_glyphs_stage1'].steps < pretrain.STEPS
 
 
-def test_only_the_labelled_share_gives_labels(little_data):
-  recipe = pretrain.RECIPES['mini_semi_rotation_10']
-  batches = np.stack(
-    [pretrain._batches(recipe, jax.random.key(0), step) for step in range(50)]
+def test_only_the_labelled_share_gives_labels():
+  recipe = recipes.RECIPES['mini_semi_rotation_10']
+  found = np.stack(
+    [
+      pretrain.batches(
+        recipe, jax.random.key(0), step, num_train=10_000, batch_size=128
+      )
+      for step in range(50)
+    ]
   )
-  assert batches[:, 0].max() < 0.1 * pretrain.NUM_TRAIN
-  assert batches[:, 1].max() > 0.9 * pretrain.NUM_TRAIN
+  assert found[:, 0].max() < 0.1 * 10_000
+  assert found[:, 1].max() > 0.9 * 10_000
+
+
+def test_an_unknown_checkpoint_is_refused():
+  with pytest.raises(ValueError, match=r"'mini_vea'.*mean 'mini_vae'"):
+    pretrain._select('mini_1,mini_vea')

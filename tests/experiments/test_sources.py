@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import itertools
+
 import jax
 import numpy as np
 import pytest
 
 from experiments import sources
 
-NAMES = ('glyphs', 'textures')
+NAMES = ('glyphs', 'textures', 'scenes', 'mixed')
 # Crosses from one internal chunk into the next.
 NUM_EXAMPLES = 700
 
@@ -27,10 +29,10 @@ def test_images_and_labels_have_their_types(drawn):
 
 
 def test_labels_are_in_range_and_use_most_classes(drawn):
-  _, _, labels = drawn
+  name, _, labels = drawn
   assert labels.min() >= 0
-  assert labels.max() < sources.NUM_CLASSES
-  assert len(np.unique(labels)) > 0.9 * sources.NUM_CLASSES
+  assert labels.max() < sources.num_classes(name)
+  assert len(np.unique(labels)) > 0.9 * sources.num_classes(name)
 
 
 def test_the_same_key_gives_the_same_examples(drawn):
@@ -67,7 +69,7 @@ def test_images_are_neither_blank_nor_saturated(drawn):
 
 def test_classes_differ(drawn):
   """The nearest neighbour by its spectrum is often of the same class."""
-  _, images, labels = drawn
+  name, images, labels = drawn
   grey = images.mean(axis=3)
   grey -= grey.mean(axis=(1, 2), keepdims=True)
   spectra = np.abs(np.fft.rfft2(grey)).reshape(NUM_EXAMPLES, -1)
@@ -75,12 +77,13 @@ def test_classes_differ(drawn):
   similarity = spectra @ spectra.T
   np.fill_diagonal(similarity, -1)
   accuracy = (labels[similarity.argmax(1)] == labels).mean()
-  assert accuracy > 5 / sources.NUM_CLASSES
+  assert accuracy > 5 / sources.num_classes(name)
 
 
 def test_sources_differ():
-  one, other = (
+  drawn = [
     sources.draw(name, key=jax.random.key(1), num_examples=5)[0]
     for name in NAMES
-  )
-  assert (one != other).any()
+  ]
+  for one, other in itertools.combinations(drawn, 2):
+    assert (one != other).any()

@@ -7,18 +7,18 @@ import pytest
 from neucrab_jax import tasks
 from neucrab_jax.tasks import bundled
 
-NAMES = ('photos', 'monochrome', 'counting')
+NAMES = ('photos', 'monochrome', 'shapes')
 SIZES = {'train': 1000, 'validation': 500, 'trainval': 1500, 'test': 1000}
 
 # Each task's fingerprint of images and labels. Scores on other examples can't
 # be compared: if this test fails, it is the examples that are wrong.
 FINGERPRINTS = {
   'photos': {
-    'train': '72ceb6c05a55eedf6357646e628e000facdbe230b73b4b955e01e4de1409a8de',
+    'train': '0fba26362dbd4dac4596d2894fc2c23d7e2c769515b892cbf9a7f74da390aa07',
     'validation': (
-      'e75d89dbf361b0d8d55684da6e2716384e80ea600670f764bb1429182268c7b1'
+      'a1cca204f6e7132043b36e37c63d31663a2f307976361134da5fef12857ca101'
     ),
-    'test': '227b40f8b9c5a682267e6630ed308fd5d27164e327f0629929b935ac06077f9d',
+    'test': 'eb86aef98cbe37c776a731121addfc90805a464e8a7f5d9df250c6e499c0b799',
   },
   'monochrome': {
     'train': '8bf19edf4bfec4304a4447822d569c9f0975d2215bd253e857025baac77a4ee1',
@@ -27,12 +27,12 @@ FINGERPRINTS = {
     ),
     'test': 'c3360627e42d44d4596660d5a72625eb51e7906e88a3b6e6dcae70e477732741',
   },
-  'counting': {
-    'train': 'd8f3904ab73504f2e9d22f23cfeda6204059cd1f0563e791309486639833b4cd',
+  'shapes': {
+    'train': '1ba40c485361ff843af38e61c795232488a96a173db79c0ab3490aef71611e51',
     'validation': (
-      '99d526053b9189ce6308b42d7820c718fda851804eda4a728973bbcd3a965bc7'
+      '62116b5831f906c97b50cf6647db0a52de989f66e69fe69dda3d5b005dd3f12f'
     ),
-    'test': '285a2c856b602617228b33a08bea4d0f3d6907a97fa85af89c81e07c6d600fc7',
+    'test': 'cadf513d2c7525791877ed96504a3730a811d4c4e6eae3a365acbb52c5a42dbb',
   },
 }
 

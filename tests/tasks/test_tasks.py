@@ -25,7 +25,7 @@ def test_names_are_the_bundled_and_the_papers_four():
     'digits',
     'photos',
     'monochrome',
-    'counting',
+    'shapes',
     'caltech101',
     'oxford_flowers102',
     'patch_camelyon',
@@ -33,7 +33,7 @@ def test_names_are_the_bundled_and_the_papers_four():
   )
 
 
-@pytest.mark.parametrize('name', ['digits', 'photos', 'counting'])
+@pytest.mark.parametrize('name', ['digits', 'photos', 'shapes'])
 def test_bundled_tasks_need_no_tensorflow(name):
   code = (
     'import sys; import numpy as np; from neucrab_jax import tasks; '
