@@ -71,6 +71,8 @@ def _bundled(group: str, *names: str) -> tuple[spec.Checkpoint, ...]:
     path = _BUNDLED / group / f'{name}.npz'
     record = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))
     recipe = record['recipe']
+    # Accuracies of other objectives are of other tasks.
+    classifies = 'classify' in recipe['objectives']
     found.append(
       spec.Checkpoint(
         name=name,
@@ -78,12 +80,7 @@ def _bundled(group: str, *names: str) -> tuple[spec.Checkpoint, ...]:
         path=str(path),
         group=group,
         image_size=32,
-        # Accuracies of other objectives are of other tasks.
-        upstream_accuracy=(
-          record['final_accuracy']
-          if 'classify' in recipe['objectives']
-          else None
-        ),
+        upstream_accuracy=record['final_accuracy'] if classifies else None,
       )
     )
   return tuple(found)
