@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Leave-one-out nearest neighbours, by blocks of examples.
+"""Leave-one-out nearest neighbours, by pairs of blocks of examples.
+
+Each distance is found once, for both of its examples.
 
 Axes: N examples, D features, C classes, T blocks, B examples of a block.
 """
@@ -12,33 +14,68 @@ import numpy as np
 
 from neucrab_jax.ops import blocks
 
+# Examples of a block, at most. Of larger ones more pairs on the diagonal come
+# twice; the product of smaller ones runs slower.
+_LARGEST_BLOCK = 512
+
+
+def _merge(nearest, distances, ids):
+  """The k nearest of those known and of others, the first of equals.
+
+  Args:
+    nearest: distances and ids of the known, each [B, k], nearest first.
+    distances: [B, B'], to examples after all that are known.
+    ids: [B'] of these, ascending.
+  """
+  known, known_ids = nearest
+  if known.shape[1] == 1:  # top_k would sort
+    least = jnp.min(distances, axis=1, keepdims=True)
+    last = jnp.iinfo(ids.dtype).max
+    first = jnp.where(distances <= least, ids, last)
+    first = jnp.min(first, axis=1, keepdims=True)
+    nearer = least < known
+    return jnp.where(nearer, least, known), jnp.where(nearer, first, known_ids)
+  every = jnp.concatenate([known, distances], axis=1)
+  ids = jnp.broadcast_to(ids, distances.shape)
+  every_id = jnp.concatenate([known_ids, ids], axis=1)
+  nearness, index = jax.lax.top_k(-every, known.shape[1])
+  return -nearness, jnp.take_along_axis(every_id, index, axis=1)
+
 
 @functools.partial(jax.jit, static_argnames=('k', 'num_classes', 'shape'))
 def _leave_one_out(x, labels, *, k, num_classes, shape):
   n = x.shape[0]
   x = blocks.standardise(x[None], jnp.ones((1, n), x.dtype))[0][0]
-  norms = jnp.sum(x**2, axis=1)
+  norms = blocks.to_blocks(jnp.sum(x**2, axis=1), shape)
+  x = blocks.to_blocks(x, shape)
+  ids = jnp.arange(shape[0] * shape[1]).reshape(shape)
+  norms = jnp.where(ids < n, norms, jnp.inf)
 
-  def vote(block):
-    rows, row_ids = block
-    product = jnp.matmul(rows, x.T, precision=blocks.PRECISION)
-    # The row's own norm shifts all of its distances alike.
-    distances = norms - 2 * product
-    self = row_ids[:, None] == jnp.arange(n)
-    distances = jnp.where(self, jnp.inf, distances)
-    if k == 1:
-      best = jnp.min(distances, axis=1, keepdims=True)
-      index = jnp.where(distances <= best, jnp.arange(n), n - 1)
-      return labels[jnp.min(index, axis=1)]
-    neighbours = labels[jax.lax.top_k(-distances, k)[1]]  # [B, k]
-    votes = jnp.sum(jax.nn.one_hot(neighbours, num_classes), axis=1)
+  def visit(nearest, pair):
+    i, j = pair
+    product = jnp.matmul(x[i], x[j].T, precision=blocks.PRECISION)
+    # An example's own norm shifts all of its distances alike.
+    distances = norms[j] - 2 * product
+    distances = jnp.where(ids[i][:, None] == ids[j], jnp.inf, distances)
+    # The other half of a symmetric matrix, but for what the diagonal has.
+    mirrored = jnp.where(i == j, jnp.inf, norms[i] - 2 * product.T)
+    for own, other, found in ((i, j, distances), (j, i, mirrored)):
+      merged = _merge([of[own] for of in nearest], found, ids[other])
+      nearest = [
+        of.at[own].set(new) for of, new in zip(nearest, merged, strict=True)
+      ]
+    return nearest, None
+
+  # In this order each block meets the others in theirs, as `_merge` asks.
+  pairs = np.triu_indices(shape[0])
+  start = [jnp.full((*shape, k), jnp.inf, x.dtype), jnp.tile(ids[..., None], k)]
+  (_, nearest), _ = jax.lax.scan(visit, start, pairs)
+
+  def vote(ids):
+    votes = jnp.sum(jax.nn.one_hot(labels[ids], num_classes), axis=1)
     return jnp.argmax(votes, axis=1)
 
-  predictions = jax.lax.map(
-    vote,
-    (blocks.to_blocks(x, shape), blocks.to_blocks(jnp.arange(n), shape)),
-  )
-  return predictions.reshape(-1)[:n]
+  return jax.lax.map(vote, nearest).reshape(-1)[:n]
 
 
 def leave_one_out(
@@ -73,6 +110,6 @@ def leave_one_out(
     labels,
     k=k,
     num_classes=int(labels.max()) + 1,
-    shape=blocks.block_shape(n, n),
+    shape=blocks.block_shape(n, blocks.BLOCK_ELEMENTS // _LARGEST_BLOCK),
   )
   return jnp.asarray(np.asarray(predictions) == labels, float)

@@ -32,6 +32,22 @@ def test_first_of_equally_far_examples_is_nearer():
   assert right[0] == 1
 
 
+@pytest.mark.parametrize('k', [1, 3])
+def test_first_of_equally_far_examples_is_nearer_across_blocks(k):
+  rng = np.random.default_rng(0)
+  # Of mean zero and variance one, so that every distance is exact.
+  half = rng.choice([-1, 1], size=(1024, 12))
+  x = np.concatenate([half, -half]).astype('f4')
+  y = rng.integers(4, size=len(x))
+  distances = 12 - x @ x.T
+  np.fill_diagonal(distances, np.inf)
+  nearest = distances.argsort(axis=1, kind='stable')[:, :k]
+  votes = np.eye(4)[y[nearest]].sum(axis=1)
+  np.testing.assert_array_equal(
+    knn.leave_one_out(x, y, k=k), votes.argmax(axis=1) == y
+  )
+
+
 @pytest.mark.parametrize('k', [0, 600])
 def test_refuses_more_neighbours_than_there_are(features, k):
   with pytest.raises(ValueError, match='between 1 and 599'):
