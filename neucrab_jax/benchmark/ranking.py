@@ -8,35 +8,38 @@ the ranking and the scores, and `report.html` has them side by side.
 """
 
 import contextlib
-import csv
 import dataclasses
-import io
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from typing import Any
 
 import ml_collections
 from absl import logging
-from rich import console as rich_console
-from rich import progress
 
 from neucrab_jax import measures, parallel, records
-from neucrab_jax.benchmark import candidates, report, scoring, terminal
+from neucrab_jax.benchmark import (
+  candidates,
+  places,
+  report,
+  scoring,
+  terminal,
+)
+from neucrab_jax.ops import pca
 
 SCHEMA = 1
-
-_TIED = 'Its score is shared: the order within the tie means nothing.'
 
 Record = dict[str, Any]
 
 
 class Interrupted(Exception):
-  """Ctrl-C ended a run; what was done is written, and in `result`."""
+  """Ctrl-C ended a run; what was done is written, and in `rankings`."""
 
-  def __init__(self, result: Record):
+  def __init__(self, rankings: dict[str, Record]):
     super().__init__('Interrupted.')
-    self.result = result
+    self.rankings = rankings
 
 
 def _chosen(config: ml_collections.ConfigDict) -> dict[str, dict[str, Any]]:
@@ -55,6 +58,111 @@ def _chosen(config: ml_collections.ConfigDict) -> dict[str, dict[str, Any]]:
   return chosen
 
 
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A run that was found sound, and has not started.
+
+  Attributes:
+    config: as one of `configs/`.
+    folder: for the results.
+    field: what competes.
+    judges: by which measures.
+    num_resamples: of the examples, for how sure the order is.
+  """
+
+  config: ml_collections.ConfigDict
+  folder: pathlib.Path
+  field: candidates.Field
+  judges: tuple[scoring.Judge, ...]
+  num_resamples: int
+
+  @property
+  def size(self) -> int:
+    """How many times the run advances the progress."""
+    return sum(candidate.size for candidate in self.field.candidates)
+
+
+def prepare(config: ml_collections.ConfigDict, workdir: str) -> Run:
+  """Checks all that can be checked before any long work.
+
+  Args:
+    config: as one of `configs/`.
+    workdir: the folder for the results.
+
+  Raises:
+    ValueError: if the input is bad.
+  """
+  chosen = _chosen(config)
+  num_resamples = config.get('num_resamples', measures.NUM_RESAMPLES)
+  measures.check_num_resamples(num_resamples)
+  if config.get('num_threads', 1) < 1:
+    raise ValueError(f'num_threads must be positive, not {config.num_threads}.')
+  folder = pathlib.Path(workdir).expanduser()
+  records.check_writable(folder)
+  field = (
+    candidates.from_files(config.features, chosen=tuple(chosen))
+    if config.get('features')
+    else candidates.from_checkpoints(config)
+  )
+  judges = tuple(
+    scoring.Judge(
+      name,
+      options,
+      seed=config.seed,
+      num_resamples=num_resamples,
+      folder=folder / name if len(chosen) > 1 else folder,
+    )
+    for name, options in chosen.items()
+  )
+  return Run(config, folder, field, judges, num_resamples)
+
+
+def score(run: Run, bar: terminal.Bar) -> dict[str, Record]:
+  """Scores all candidates, and writes the rankings.
+
+  Args:
+    run: what to score.
+    bar: advanced by `run.size`.
+
+  Returns:
+    By measure, the record that `ranking.json` holds.
+
+  Raises:
+    Interrupted: on Ctrl-C, with what was done.
+  """
+  if parallel.is_primary():
+    records.write_json(
+      run.folder / 'config.json', json.loads(run.config.to_json_best_effort())
+    )
+  found, interrupted = _score_all(run, bar)
+  rankings = {
+    judge.measure: {
+      'schema': SCHEMA,
+      'task': dict(run.field.task),
+      'measure': {
+        'name': judge.measure,
+        'variant': measures.variant(judge.measure, judge.options),
+        'spread': measures.spread(judge.measure),
+        'options': judge.options,
+        'num_resamples': run.num_resamples,
+      },
+      'ranking': places.in_order(found[judge.measure].entries),
+      'skipped': found[judge.measure].skipped,
+      'failed': found[judge.measure].failed,
+      'environment': scoring.environment(seed=run.config.seed),
+    }
+    for judge in run.judges
+  }
+  if parallel.is_primary():
+    for judge in run.judges:
+      ranking = rankings[judge.measure]
+      records.write_json(judge.folder / 'ranking.json', ranking)
+      records.write_text(judge.folder / 'ranking.csv', places.as_csv(ranking))
+  if interrupted:
+    raise Interrupted(rankings)
+  return rankings
+
+
 def rank(config: ml_collections.ConfigDict, workdir: str) -> Record:
   """Ranks, shows the ranking, and writes it.
 
@@ -70,63 +178,22 @@ def rank(config: ml_collections.ConfigDict, workdir: str) -> Record:
     ValueError: if the input is bad; before any long work starts.
     Interrupted: on Ctrl-C, with what was done.
   """
-  chosen = _chosen(config)
-  num_resamples = config.get('num_resamples', measures.NUM_RESAMPLES)
-  measures.check_num_resamples(num_resamples)
-  folder = pathlib.Path(workdir).expanduser()
-  records.check_writable(folder)
-  field = (
-    candidates.from_files(config.features, chosen=tuple(chosen))
-    if config.get('features')
-    else candidates.from_checkpoints(config)
-  )
+  run = prepare(config, workdir)
+  interrupted = None
+  try:
+    with terminal.bar(run.size) as bar:
+      rankings = score(run, bar)
+  except Interrupted as error:
+    rankings, interrupted = error.rankings, error
   if parallel.is_primary():
-    records.write_json(
-      folder / 'config.json', json.loads(config.to_json_best_effort())
-    )
-  judges = [
-    scoring.Judge(
-      name,
-      options,
-      seed=config.seed,
-      num_resamples=num_resamples,
-      folder=folder / name if len(chosen) > 1 else folder,
-    )
-    for name, options in chosen.items()
-  ]
-  found, interrupted = _score_all(field, judges)
-  rankings = {
-    judge.measure: {
-      'schema': SCHEMA,
-      'task': dict(field.task),
-      'measure': {
-        'name': judge.measure,
-        'variant': measures.variant(judge.measure, judge.options),
-        'spread': measures.spread(judge.measure),
-        'options': judge.options,
-        'num_resamples': num_resamples,
-      },
-      'ranking': _in_order(found[judge.measure].entries),
-      'skipped': found[judge.measure].skipped,
-      'failed': found[judge.measure].failed,
-      'environment': scoring.environment(seed=config.seed),
-    }
-    for judge in judges
-  }
-  if parallel.is_primary():
-    for judge in judges:
-      ranking = rankings[judge.measure]
-      records.write_json(judge.folder / 'ranking.json', ranking)
-      records.write_text(judge.folder / 'ranking.csv', _csv(ranking))
     page = report.render(
       list(rankings.values()), config=json.loads(config.to_json_best_effort())
     )
-    records.write_text(folder / 'report.html', page)
-    terminal.show(list(rankings.values()), folder)
-  result = _summary(rankings)
+    records.write_text(run.folder / 'report.html', page)
+    terminal.show(list(rankings.values()), run.folder)
   if interrupted:
-    raise Interrupted(result)
-  return result
+    raise interrupted
+  return _summary(rankings)
 
 
 def _summary(rankings: dict[str, Record]) -> Record:
@@ -147,133 +214,98 @@ class _Found:
   failed: list[Record] = dataclasses.field(default_factory=list)
 
 
-def _score_all(
-  field: candidates.Field, judges: list[scoring.Judge]
-) -> tuple[dict[str, _Found], bool]:
+# Of one candidate by one measure: where it goes in `_Found`, and the record.
+_Outcome = tuple[str, Record]
+
+
+def _outcome(
+  judge: scoring.Judge,
+  *,
+  name: str,
+  computed: candidates.Computed,
+  alone: bool,
+  bar: terminal.Bar,
+) -> _Outcome:
+  bar.describe(f'{name}: {judge.measure}')
+  # Where it is one measure of several, not to apply is no failure.
+  lacks = measures.lacks(judge.measure, **computed.inputs())
+  if lacks and not alone:
+    return 'skipped', {'checkpoint': name, 'reason': lacks}
+  try:
+    return 'entries', judge(name, computed)
+  except Exception as error:
+    return _failure(name, error)
+
+
+def _failure(name: str, error: Exception) -> _Outcome:
+  logging.debug('%s failed', name, exc_info=error)
+  message = f'{type(error).__name__}: {error}'
+  return 'failed', {'checkpoint': name, 'error': message}
+
+
+@contextlib.contextmanager
+def _mapping(num_threads: int) -> Iterator[Callable[..., Iterator]]:
+  """`map`, or one that works on several items at once."""
+  if num_threads == 1:
+    yield map
+    return
+  pool = futures.ThreadPoolExecutor(num_threads, 'score')
+  try:
+    # For all threads, or the first to end would set it back for the others.
+    with pca.one_lapack_thread():
+      yield pool.map
+  finally:
+    pool.shutdown(cancel_futures=True)
+
+
+def _score_all(run: Run, bar: terminal.Bar) -> tuple[dict[str, _Found], bool]:
   """Scores every candidate that can be; the others don't take it down.
 
   Returns:
     What was found by each measure, and whether Ctrl-C ended it early.
   """
+  judges = run.judges
   found = {judge.measure: _Found() for judge in judges}
   waiting = [
     (candidate.name, judge)
-    for candidate in field.candidates
+    for candidate in run.field.candidates
     for judge in judges
   ]
 
-  def fail(name: str, judge: scoring.Judge, message: str) -> None:
-    found[judge.measure].failed.append({'checkpoint': name, 'error': message})
+  def put(name: str, judge: scoring.Judge, outcome: _Outcome) -> None:
+    where, record = outcome
+    getattr(found[judge.measure], where).append(record)
+    waiting.remove((name, judge))
 
   try:
-    with _progress(field) as (describe, advance):
-      for candidate in field.candidates:
-        describe(candidate.name)
+    with _mapping(run.config.get('num_threads', 1)) as mapped:
+      for candidate in run.field.candidates:
+        name = candidate.name
+        bar.describe(name)
         try:
-          computed = candidate.compute(advance)
+          computed = candidate.compute(bar.advance)
         except Exception as error:
-          logging.debug('%s failed', candidate.name, exc_info=True)
           for judge in judges:
-            fail(candidate.name, judge, f'{type(error).__name__}: {error}')
-            waiting.remove((candidate.name, judge))
+            put(name, judge, _failure(name, error))
           continue
-        for judge in judges:
-          # The features are the same on every process; one of them scores.
-          if parallel.is_primary():
-            describe(f'{candidate.name}: {judge.measure}')
-            # Where it is one measure of several, not to apply is no failure.
-            lacks = measures.lacks(judge.measure, **computed.inputs())
-            if lacks and len(judges) > 1:
-              found[judge.measure].skipped.append(
-                {'checkpoint': candidate.name, 'reason': lacks}
-              )
-            else:
-              try:
-                entry = judge(candidate.name, computed)
-                found[judge.measure].entries.append(entry)
-              except Exception as error:
-                logging.debug('%s failed', candidate.name, exc_info=True)
-                fail(candidate.name, judge, f'{type(error).__name__}: {error}')
-          waiting.remove((candidate.name, judge))
+        # The features are the same on every process; one of them scores.
+        if not parallel.is_primary():
+          continue
+        outcomes = mapped(
+          functools.partial(
+            _outcome,
+            name=name,
+            computed=computed,
+            alone=len(judges) == 1,
+            bar=bar,
+          ),
+          judges,
+        )
+        for judge, outcome in zip(judges, outcomes, strict=True):
+          put(name, judge, outcome)
   except KeyboardInterrupt:
     for name, judge in waiting:
-      fail(name, judge, 'Interrupted before it was scored.')
+      message = 'Interrupted before it was scored.'
+      found[judge.measure].failed.append({'checkpoint': name, 'error': message})
     return found, True
   return found, False
-
-
-@contextlib.contextmanager
-def _progress(
-  field: candidates.Field,
-) -> Iterator[tuple[Callable[[str], None], Callable[[int], None]]]:
-  """A bar over all candidates' examples, with the time that is left."""
-  bars = progress.Progress(
-    progress.TextColumn('{task.description}'),
-    progress.BarColumn(),
-    progress.TaskProgressColumn(),
-    progress.TimeElapsedColumn(),
-    progress.TextColumn('left'),
-    progress.TimeRemainingColumn(),
-    console=rich_console.Console(stderr=True),
-    disable=not parallel.is_primary(),
-  )
-  total = sum(candidate.size for candidate in field.candidates)
-  with bars:
-    task = bars.add_task('', total=total)
-    yield (
-      lambda text: bars.update(task, description=text),
-      lambda count: bars.advance(task, count),
-    )
-    bars.update(task, description='done', completed=total)
-
-
-def _in_order(entries: list[Record]) -> list[Record]:
-  """Best first; equal scores stay in the order given, and say so.
-
-  Each but the last says in what share of the resamples it scores higher than
-  the next: the resamples are the same examples for both.
-  """
-  ordered = sorted(entries, key=lambda entry: -entry['score'])
-  scores = [entry['score'] for entry in ordered]
-  resamples = [entry.pop('resamples') for entry in ordered]
-  placed = []
-  for place, entry in enumerate(ordered, start=1):
-    placed.append({'rank': place, **entry})
-    if scores.count(entry['score']) > 1:
-      placed[-1]['warnings'] = [*entry['warnings'], _TIED]
-    if place < len(ordered) and resamples[0]:
-      pairs = zip(resamples[place - 1], resamples[place], strict=True)
-      above = [mine > next_one for mine, next_one in pairs]
-      placed[-1]['above_next'] = sum(above) / len(above)
-  return placed
-
-
-_COLUMNS = (
-  'rank',
-  'checkpoint',
-  'score',
-  'score_std',
-  'score_stderr',
-  'above_next',
-  'feature_dim',
-  'cached',
-)
-
-
-def _csv(ranking: Record) -> str:
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  # In the order they were taken, each once.
-  steps = dict.fromkeys(
-    step for entry in ranking['ranking'] for step in entry['seconds']
-  )
-  writer.writerow([*_COLUMNS, *(f'seconds_{step}' for step in steps)])
-  for entry in ranking['ranking']:
-    seconds = entry['seconds']
-    writer.writerow(
-      [
-        *(entry.get(column, '') for column in _COLUMNS),
-        *(seconds.get(step, '') for step in steps),
-      ]
-    )
-  return text.getvalue()
