@@ -7,29 +7,21 @@ interrupted run goes on. With several measures, each has a folder of its own for
 the ranking and the scores, and `report.html` has them side by side.
 """
 
-import contextlib
+import csv
 import dataclasses
-import functools
+import io
 import json
 import pathlib
-from collections.abc import Callable, Iterator
-from concurrent import futures
 from typing import Any
 
 import ml_collections
-from absl import logging
 
 from neucrab_jax import measures, parallel, records
-from neucrab_jax.benchmark import (
-  candidates,
-  places,
-  report,
-  scoring,
-  terminal,
-)
-from neucrab_jax.ops import pca
+from neucrab_jax.benchmark import candidates, report, scoring, terminal
 
 SCHEMA = 1
+
+_TIED = 'Its score is shared: the order within the tie means nothing.'
 
 Record = dict[str, Any]
 
@@ -134,7 +126,12 @@ def score(run: Run, bar: terminal.Bar) -> dict[str, Record]:
     records.write_json(
       run.folder / 'config.json', json.loads(run.config.to_json_best_effort())
     )
-  found, interrupted = _score_all(run, bar)
+  found, interrupted = scoring.score_all(
+    run.field,
+    run.judges,
+    bar,
+    num_threads=run.config.get('num_threads', 1),
+  )
   rankings = {
     judge.measure: {
       'schema': SCHEMA,
@@ -146,7 +143,7 @@ def score(run: Run, bar: terminal.Bar) -> dict[str, Record]:
         'options': judge.options,
         'num_resamples': run.num_resamples,
       },
-      'ranking': places.in_order(found[judge.measure].entries),
+      'ranking': _in_order(found[judge.measure].entries),
       'skipped': found[judge.measure].skipped,
       'failed': found[judge.measure].failed,
       'environment': scoring.environment(seed=run.config.seed),
@@ -157,7 +154,7 @@ def score(run: Run, bar: terminal.Bar) -> dict[str, Record]:
     for judge in run.judges:
       ranking = rankings[judge.measure]
       records.write_json(judge.folder / 'ranking.json', ranking)
-      records.write_text(judge.folder / 'ranking.csv', places.as_csv(ranking))
+      records.write_text(judge.folder / 'ranking.csv', _csv(ranking))
   if interrupted:
     raise Interrupted(rankings)
   return rankings
@@ -205,107 +202,53 @@ def _summary(rankings: dict[str, Record]) -> Record:
   return {'rankings': rankings, 'failed': failed}
 
 
-@dataclasses.dataclass
-class _Found:
-  """What came out for one measure: entries, and who has none and why."""
+def _in_order(entries: list[Record]) -> list[Record]:
+  """Best first; equal scores stay in the order given, and say so.
 
-  entries: list[Record] = dataclasses.field(default_factory=list)
-  skipped: list[Record] = dataclasses.field(default_factory=list)
-  failed: list[Record] = dataclasses.field(default_factory=list)
-
-
-# Of one candidate by one measure: where it goes in `_Found`, and the record.
-_Outcome = tuple[str, Record]
-
-
-def _outcome(
-  judge: scoring.Judge,
-  *,
-  name: str,
-  computed: candidates.Computed,
-  alone: bool,
-  bar: terminal.Bar,
-) -> _Outcome:
-  bar.describe(f'{name}: {judge.measure}')
-  # Where it is one measure of several, not to apply is no failure.
-  lacks = measures.lacks(judge.measure, **computed.inputs())
-  if lacks and not alone:
-    return 'skipped', {'checkpoint': name, 'reason': lacks}
-  try:
-    return 'entries', judge(name, computed)
-  except Exception as error:
-    return _failure(name, error)
-
-
-def _failure(name: str, error: Exception) -> _Outcome:
-  logging.debug('%s failed', name, exc_info=error)
-  message = f'{type(error).__name__}: {error}'
-  return 'failed', {'checkpoint': name, 'error': message}
-
-
-@contextlib.contextmanager
-def _mapping(num_threads: int) -> Iterator[Callable[..., Iterator]]:
-  """`map`, or one that works on several items at once."""
-  if num_threads == 1:
-    yield map
-    return
-  pool = futures.ThreadPoolExecutor(num_threads, 'score')
-  try:
-    # For all threads, or the first to end would set it back for the others.
-    with pca.one_lapack_thread():
-      yield pool.map
-  finally:
-    pool.shutdown(cancel_futures=True)
-
-
-def _score_all(run: Run, bar: terminal.Bar) -> tuple[dict[str, _Found], bool]:
-  """Scores every candidate that can be; the others don't take it down.
-
-  Returns:
-    What was found by each measure, and whether Ctrl-C ended it early.
+  Each but the last says in what share of the resamples it scores higher than
+  the next: the resamples are the same examples for both.
   """
-  judges = run.judges
-  found = {judge.measure: _Found() for judge in judges}
-  waiting = [
-    (candidate.name, judge)
-    for candidate in run.field.candidates
-    for judge in judges
-  ]
+  ordered = sorted(entries, key=lambda entry: -entry['score'])
+  scores = [entry['score'] for entry in ordered]
+  resamples = [entry.pop('resamples') for entry in ordered]
+  placed = []
+  for place, entry in enumerate(ordered, start=1):
+    placed.append({'rank': place, **entry})
+    if scores.count(entry['score']) > 1:
+      placed[-1]['warnings'] = [*entry['warnings'], _TIED]
+    if place < len(ordered) and resamples[0]:
+      pairs = zip(resamples[place - 1], resamples[place], strict=True)
+      above = [mine > next_one for mine, next_one in pairs]
+      placed[-1]['above_next'] = sum(above) / len(above)
+  return placed
 
-  def put(name: str, judge: scoring.Judge, outcome: _Outcome) -> None:
-    where, record = outcome
-    getattr(found[judge.measure], where).append(record)
-    waiting.remove((name, judge))
 
-  try:
-    with _mapping(run.config.get('num_threads', 1)) as mapped:
-      for candidate in run.field.candidates:
-        name = candidate.name
-        bar.describe(name)
-        try:
-          computed = candidate.compute(bar.advance)
-        except Exception as error:
-          for judge in judges:
-            put(name, judge, _failure(name, error))
-          continue
-        # The features are the same on every process; one of them scores.
-        if not parallel.is_primary():
-          continue
-        outcomes = mapped(
-          functools.partial(
-            _outcome,
-            name=name,
-            computed=computed,
-            alone=len(judges) == 1,
-            bar=bar,
-          ),
-          judges,
-        )
-        for judge, outcome in zip(judges, outcomes, strict=True):
-          put(name, judge, outcome)
-  except KeyboardInterrupt:
-    for name, judge in waiting:
-      message = 'Interrupted before it was scored.'
-      found[judge.measure].failed.append({'checkpoint': name, 'error': message})
-    return found, True
-  return found, False
+_COLUMNS = (
+  'rank',
+  'checkpoint',
+  'score',
+  'score_std',
+  'score_stderr',
+  'above_next',
+  'feature_dim',
+  'cached',
+)
+
+
+def _csv(ranking: Record) -> str:
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator='\n')
+  # In the order they were taken, each once.
+  steps = dict.fromkeys(
+    step for entry in ranking['ranking'] for step in entry['seconds']
+  )
+  writer.writerow([*_COLUMNS, *(f'seconds_{step}' for step in steps)])
+  for entry in ranking['ranking']:
+    seconds = entry['seconds']
+    writer.writerow(
+      [
+        *(entry.get(column, '') for column in _COLUMNS),
+        *(seconds.get(step, '') for step in steps),
+      ]
+    )
+  return text.getvalue()
