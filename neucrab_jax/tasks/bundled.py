@@ -32,14 +32,6 @@ def balanced_labels(num_examples: int, num_classes: int) -> np.ndarray:
   return np.arange(num_examples, dtype=np.int32) % num_classes
 
 
-def freeze(splits: Splits) -> Splits:
-  """Makes arrays read-only that all who read the task will share."""
-  for images, labels in splits.values():
-    images.setflags(write=False)
-    labels.setflags(write=False)
-  return splits
-
-
 def make_task(
   name: str, class_names: tuple[str, ...], draw: Callable[[], Splits]
 ) -> task_lib.Task:
@@ -56,6 +48,7 @@ def make_task(
       raise spelling.unknown(f'split of {name!r}', split, _SPLITS)
     parts = ('train', 'validation') if split == 'trainval' else (split,)
     splits = draw()
+    # Copies: what a reader does to them is no concern of the next one.
     images = np.concatenate([splits[part][0] for part in parts])
     labels = np.concatenate([splits[part][1] for part in parts])
     return arrays.make_examples(images, labels)

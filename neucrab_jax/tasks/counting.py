@@ -23,8 +23,8 @@ _MOST_SQUARES = 3
 _FINENESS = 4
 _CANVAS = bundled.IMAGE_SIZE * _FINENESS
 # In pixels of the canvas: half the width of a shape, the space around it.
-_SMALLEST, _LARGEST = 7, 14
-_SPACE = 4
+_SMALLEST, _LARGEST = 7, 11
+_SPACE = 5  # More than a pixel: no two discs run into one.
 # After so many misses the image is too full, and its layout is drawn anew.
 _ATTEMPTS = 100
 
@@ -111,7 +111,7 @@ def _draw() -> bundled.Splits:
     labels = bundled.balanced_labels(size, _MOST_DISCS)
     images = np.stack([_draw_image(label + 1, random) for label in labels])
     splits[split] = images, labels
-  return bundled.freeze(splits)
+  return splits
 
 
 def load() -> task_lib.Task:

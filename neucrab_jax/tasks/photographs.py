@@ -66,6 +66,7 @@ _MEAN, _STD = 128, 42
 _SMALLEST_STD = 8
 
 
+@functools.cache
 def _average_matrix(old: int, new: int) -> np.ndarray:
   """[new, old]: how many times 1/new of an old pixel a new pixel covers."""
   old_edges = np.arange(old + 1) * new
@@ -178,7 +179,7 @@ def _crop(photograph: np.ndarray, box: np.ndarray, flip: int) -> np.ndarray:
 
 @functools.cache
 def _draw(name: str) -> bundled.Splits:
-  """Draws all crops of a task; a third of a second."""
+  """Draws all crops of a task."""
   random = np.random.RandomState(_SEED)
   classes = FILES[name]
   shape = (bundled.IMAGE_SIZE, bundled.IMAGE_SIZE, 3)
@@ -195,7 +196,7 @@ def _draw(name: str) -> bundled.Splits:
       flips = random.randint(2, size=len(members))
       for member, box, flip in zip(members, boxes, flips, strict=True):
         images[member] = _crop(photograph, box, flip)
-  return bundled.freeze(splits)
+  return splits
 
 
 def load(name: str) -> task_lib.Task:

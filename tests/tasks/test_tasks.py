@@ -20,9 +20,12 @@ def make_examples(n=5):
   )
 
 
-def test_names_are_digits_and_the_papers_four():
+def test_names_are_the_bundled_and_the_papers_four():
   assert tasks.names() == (
     'digits',
+    'photos',
+    'monochrome',
+    'counting',
     'caltech101',
     'oxford_flowers102',
     'patch_camelyon',
@@ -30,10 +33,11 @@ def test_names_are_digits_and_the_papers_four():
   )
 
 
-def test_digits_need_no_tensorflow():
+@pytest.mark.parametrize('name', ['digits', 'photos', 'counting'])
+def test_bundled_tasks_need_no_tensorflow(name):
   code = (
     'import sys; import numpy as np; from neucrab_jax import tasks; '
-    "examples = tasks.load('digits').read('train'); "
+    f"examples = tasks.load('{name}').read('train'); "
     'next(examples.open(np.arange(3)))(); '
     "heavy = {'tensorflow', 'tensorflow_datasets'} & set(sys.modules); "
     'assert not heavy, heavy'
@@ -57,7 +61,7 @@ def test_an_unknown_name_gets_the_nearest(name, nearest):
 
 @pytest.mark.parametrize('name', ['', 'a/b:1.0.0', 'no such name'])
 def test_an_unknown_name_gets_the_known_ones(name):
-  with pytest.raises(ValueError, match='Known: digits, caltech101'):
+  with pytest.raises(ValueError, match=r'Known: digits, photos, .*, sun397'):
     tasks.load(name)
 
 
