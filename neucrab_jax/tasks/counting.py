@@ -28,7 +28,8 @@ _SPACE = 5  # More than a pixel: no two discs run into one.
 # After so many misses the image is too full, and its layout is drawn anew.
 _ATTEMPTS = 100
 
-# Ground and shapes differ by 46 at least, of 255; some images are inverted.
+# Before the noise, ground and shapes differ by over 46 of 255. Half of the
+# images are inverted.
 _GROUND = (20, 110)
 _SHAPE = (156, 246)
 _NOISE = 12
