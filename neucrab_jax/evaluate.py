@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Judges measures by how well they predict which checkpoints transfer best.
 
+  python -m neucrab_jax.evaluate --config=configs/neucrab_mini.py
   python -m neucrab_jax.evaluate --config=configs/published.py
   python -m neucrab_jax.evaluate --config=configs/evaluate.py \
       --config.rankings='runs/*/ranking.json' --config.accuracies=runs/finetune
@@ -12,7 +13,7 @@ import ml_collections
 from absl import flags
 
 from neucrab_jax import command_line
-from neucrab_jax.benchmark import ablation, evaluation
+from neucrab_jax.benchmark import ablation, evaluation, ranking
 
 flags.adopt_module_key_flags(command_line)
 
@@ -21,7 +22,7 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> int:
   run = ablation.sweep if 'sweep' in config else evaluation.evaluate
   try:
     run(config, workdir=workdir)
-  except KeyboardInterrupt:
+  except (KeyboardInterrupt, ranking.Interrupted):
     return command_line.INTERRUPTED
   return 0
 

@@ -6,6 +6,7 @@ A run leaves `evaluation.json`, `evaluation.csv`, `report.html` and
 """
 
 import csv
+import dataclasses
 import io
 import json
 import pathlib
@@ -13,8 +14,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
-from rich import console as rich_console
-from rich import progress
 
 from neucrab_jax import parallel, records
 from neucrab_jax.benchmark import (
@@ -22,10 +21,12 @@ from neucrab_jax.benchmark import (
   evaluation_report,
   evaluation_terminal,
   evidence,
+  group_rankings,
   joining,
   judging,
   predictions,
   scoring,
+  terminal,
   truth,
   uncertainty,
 )
@@ -36,7 +37,9 @@ SCHEMA = 1
 Record = dict[str, Any]
 
 
-_GROUP = ('rankings', 'accuracies', 'order')
+_GROUP = ('checkpoints', 'rankings', 'accuracies', 'order')
+
+Pair = tuple[contest.Contest, list[predictions.Scores]]
 
 
 def _groups(config: ml_collections.ConfigDict) -> Mapping[str, Any]:
@@ -49,23 +52,51 @@ def _groups(config: ml_collections.ConfigDict) -> Mapping[str, Any]:
   }
 
 
-def _read(
-  config: ml_collections.ConfigDict,
-) -> list[tuple[contest.Contest, list[predictions.Scores]]]:
-  pairs = []
-  for name, group in _groups(config).items():
-    if not group['accuracies']:
-      raise ValueError(
-        f'{name}: there are no accuracies to judge by. Give '
-        '--config.accuracies, the folder that fine-tuning left or a CSV.'
+def _truths(name: str, group: Mapping[str, Any]) -> truth.Truths:
+  if not group['accuracies']:
+    raise ValueError(
+      f'{name}: there are no accuracies to judge by. Give '
+      '--config.accuracies, the folder that fine-tuning left or a CSV.'
+    )
+  return truth.read(group['accuracies'])
+
+
+def _join(
+  config: ml_collections.ConfigDict, folder: pathlib.Path
+) -> list[Pair]:
+  """Contests, and the scores that each was made from.
+
+  Rankings of groups that name `checkpoints` are made first.
+  """
+  groups = _groups(config)
+  truths = {name: _truths(name, group) for name, group in groups.items()}
+  runs = {}
+  for name, group in groups.items():
+    if chosen := group['checkpoints']:
+      runs[name] = group_rankings.prepare(
+        config, chosen, folder / 'rankings' / name
       )
-    files = evidence.find(group['rankings'], setting='rankings')
+      truths[name] = group_rankings.known_truths(
+        name, chosen, runs[name], truths[name]
+      )
+  found = {
+    name: (evidence.find(group['rankings'], setting='rankings'), [])
+    for name, group in groups.items()
+    if name not in runs
+  }
+  if runs:
+    total = sum(run.size for several in runs.values() for run in several)
+    with terminal.bar(total) as bar:
+      for name, several in runs.items():
+        found[name] = group_rankings.score(several, bar)
+  pairs = []
+  for name, group in groups.items():
+    files, notes = found[name]
     scores = predictions.read(files)
-    truths = truth.read(group['accuracies'])
     pairs += [
-      (duel, scores)
+      (dataclasses.replace(duel, notes=(*duel.notes, *notes)), scores)
       for duel in joining.join(
-        name, scores=scores, truths=truths, order=group['order']
+        name, scores=scores, truths=truths[name], order=group['order']
       )
     ]
   return pairs
@@ -121,7 +152,8 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> Record:
 
   Args:
     config: as `configs/evaluate.py`; or with `groups`, each with `rankings`,
-      `accuracies` and `order`.
+      `accuracies` and `order`; or as `configs/neucrab_mini.py`, whose groups
+      have `checkpoints` that are to be ranked first.
     workdir: the folder for the results.
 
   Returns:
@@ -129,6 +161,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> Record:
 
   Raises:
     ValueError: if the input is bad.
+    ranking.Interrupted: on Ctrl-C while ranking; the next run goes on.
   """
   if config.num_resamples < 1:
     raise ValueError(
@@ -136,16 +169,13 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> Record:
     )
   folder = pathlib.Path(workdir).expanduser()
   records.check_writable(folder)
-  pairs = _read(config)
+  pairs = _join(config, folder)
   contests = []
-  bars = progress.Progress(
-    console=rich_console.Console(stderr=True), transient=True
-  )
+  total = sum(len(duel.contestants) for duel, _ in pairs)
   # The products are small: threads would wait longer than they work.
-  with bars, pca.one_lapack_thread():
-    bar = bars.add_task('', total=sum(len(d.contestants) for d, _ in pairs))
+  with terminal.bar(total) as bar, pca.one_lapack_thread():
     for duel, scores in pairs:
-      bars.update(bar, description=f'{duel.group}, {duel.truth}')
+      bar.describe(f'{duel.group}, {duel.truth}')
       judged = judging.judge(
         duel, scores, num_resamples=config.num_resamples, seed=config.seed
       )
@@ -153,7 +183,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str) -> Record:
         if record:
           contests.append(record)
         else:
-          bars.advance(bar)
+          bar.advance(1)
   evaluation = {
     'schema': SCHEMA,
     'contests': contests,

@@ -7,19 +7,14 @@ interrupted run goes on. With several measures, each has a folder of its own for
 the ranking and the scores, and `report.html` has them side by side.
 """
 
-import contextlib
 import csv
 import dataclasses
 import io
 import json
 import pathlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import ml_collections
-from absl import logging
-from rich import console as rich_console
-from rich import progress
 
 from neucrab_jax import measures, parallel, records
 from neucrab_jax.benchmark import candidates, report, scoring, terminal
@@ -32,11 +27,11 @@ Record = dict[str, Any]
 
 
 class Interrupted(Exception):
-  """Ctrl-C ended a run; what was done is written, and in `result`."""
+  """Ctrl-C ended a run; what was done is written, and in `rankings`."""
 
-  def __init__(self, result: Record):
+  def __init__(self, rankings: dict[str, Record]):
     super().__init__('Interrupted.')
-    self.result = result
+    self.rankings = rankings
 
 
 def _chosen(config: ml_collections.ConfigDict) -> dict[str, dict[str, Any]]:
@@ -55,6 +50,116 @@ def _chosen(config: ml_collections.ConfigDict) -> dict[str, dict[str, Any]]:
   return chosen
 
 
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A run that was found sound, and has not started.
+
+  Attributes:
+    config: as one of `configs/`.
+    folder: for the results.
+    field: what competes.
+    judges: by which measures.
+    num_resamples: of the examples, for how sure the order is.
+  """
+
+  config: ml_collections.ConfigDict
+  folder: pathlib.Path
+  field: candidates.Field
+  judges: tuple[scoring.Judge, ...]
+  num_resamples: int
+
+  @property
+  def size(self) -> int:
+    """How many times the run advances the progress."""
+    return sum(candidate.size for candidate in self.field.candidates)
+
+
+def prepare(config: ml_collections.ConfigDict, workdir: str) -> Run:
+  """Checks all that can be checked before any long work.
+
+  Args:
+    config: as one of `configs/`.
+    workdir: the folder for the results.
+
+  Raises:
+    ValueError: if the input is bad.
+  """
+  chosen = _chosen(config)
+  num_resamples = config.get('num_resamples', measures.NUM_RESAMPLES)
+  measures.check_num_resamples(num_resamples)
+  if config.get('num_threads', 1) < 1:
+    raise ValueError(f'num_threads must be positive, not {config.num_threads}.')
+  folder = pathlib.Path(workdir).expanduser()
+  records.check_writable(folder)
+  field = (
+    candidates.from_files(config.features, chosen=tuple(chosen))
+    if config.get('features')
+    else candidates.from_checkpoints(config)
+  )
+  judges = tuple(
+    scoring.Judge(
+      name,
+      options,
+      seed=config.seed,
+      num_resamples=num_resamples,
+      folder=folder / name if len(chosen) > 1 else folder,
+    )
+    for name, options in chosen.items()
+  )
+  return Run(config, folder, field, judges, num_resamples)
+
+
+def score(run: Run, bar: terminal.Bar) -> dict[str, Record]:
+  """Scores all candidates, and writes the rankings.
+
+  Args:
+    run: what to score.
+    bar: advanced by `run.size`.
+
+  Returns:
+    By measure, the record that `ranking.json` holds.
+
+  Raises:
+    Interrupted: on Ctrl-C, with what was done.
+  """
+  if parallel.is_primary():
+    records.write_json(
+      run.folder / 'config.json', json.loads(run.config.to_json_best_effort())
+    )
+  found, interrupted = scoring.score_all(
+    run.field,
+    run.judges,
+    bar,
+    num_threads=run.config.get('num_threads', 1),
+  )
+  rankings = {
+    judge.measure: {
+      'schema': SCHEMA,
+      'task': dict(run.field.task),
+      'measure': {
+        'name': judge.measure,
+        'variant': measures.variant(judge.measure, judge.options),
+        'spread': measures.spread(judge.measure),
+        'options': judge.options,
+        'num_resamples': run.num_resamples,
+      },
+      'ranking': _in_order(found[judge.measure].entries),
+      'skipped': found[judge.measure].skipped,
+      'failed': found[judge.measure].failed,
+      'environment': scoring.environment(seed=run.config.seed),
+    }
+    for judge in run.judges
+  }
+  if parallel.is_primary():
+    for judge in run.judges:
+      ranking = rankings[judge.measure]
+      records.write_json(judge.folder / 'ranking.json', ranking)
+      records.write_text(judge.folder / 'ranking.csv', _csv(ranking))
+  if interrupted:
+    raise Interrupted(rankings)
+  return rankings
+
+
 def rank(config: ml_collections.ConfigDict, workdir: str) -> Record:
   """Ranks, shows the ranking, and writes it.
 
@@ -70,63 +175,22 @@ def rank(config: ml_collections.ConfigDict, workdir: str) -> Record:
     ValueError: if the input is bad; before any long work starts.
     Interrupted: on Ctrl-C, with what was done.
   """
-  chosen = _chosen(config)
-  num_resamples = config.get('num_resamples', measures.NUM_RESAMPLES)
-  measures.check_num_resamples(num_resamples)
-  folder = pathlib.Path(workdir).expanduser()
-  records.check_writable(folder)
-  field = (
-    candidates.from_files(config.features, chosen=tuple(chosen))
-    if config.get('features')
-    else candidates.from_checkpoints(config)
-  )
+  run = prepare(config, workdir)
+  interrupted = None
+  try:
+    with terminal.bar(run.size) as bar:
+      rankings = score(run, bar)
+  except Interrupted as error:
+    rankings, interrupted = error.rankings, error
   if parallel.is_primary():
-    records.write_json(
-      folder / 'config.json', json.loads(config.to_json_best_effort())
-    )
-  judges = [
-    scoring.Judge(
-      name,
-      options,
-      seed=config.seed,
-      num_resamples=num_resamples,
-      folder=folder / name if len(chosen) > 1 else folder,
-    )
-    for name, options in chosen.items()
-  ]
-  found, interrupted = _score_all(field, judges)
-  rankings = {
-    judge.measure: {
-      'schema': SCHEMA,
-      'task': dict(field.task),
-      'measure': {
-        'name': judge.measure,
-        'variant': measures.variant(judge.measure, judge.options),
-        'spread': measures.spread(judge.measure),
-        'options': judge.options,
-        'num_resamples': num_resamples,
-      },
-      'ranking': _in_order(found[judge.measure].entries),
-      'skipped': found[judge.measure].skipped,
-      'failed': found[judge.measure].failed,
-      'environment': scoring.environment(seed=config.seed),
-    }
-    for judge in judges
-  }
-  if parallel.is_primary():
-    for judge in judges:
-      ranking = rankings[judge.measure]
-      records.write_json(judge.folder / 'ranking.json', ranking)
-      records.write_text(judge.folder / 'ranking.csv', _csv(ranking))
     page = report.render(
       list(rankings.values()), config=json.loads(config.to_json_best_effort())
     )
-    records.write_text(folder / 'report.html', page)
-    terminal.show(list(rankings.values()), folder)
-  result = _summary(rankings)
+    records.write_text(run.folder / 'report.html', page)
+    terminal.show(list(rankings.values()), run.folder)
   if interrupted:
-    raise Interrupted(result)
-  return result
+    raise interrupted
+  return _summary(rankings)
 
 
 def _summary(rankings: dict[str, Record]) -> Record:
@@ -136,95 +200,6 @@ def _summary(rankings: dict[str, Record]) -> Record:
     entry for ranking in rankings.values() for entry in ranking['failed']
   ]
   return {'rankings': rankings, 'failed': failed}
-
-
-@dataclasses.dataclass
-class _Found:
-  """What came out for one measure: entries, and who has none and why."""
-
-  entries: list[Record] = dataclasses.field(default_factory=list)
-  skipped: list[Record] = dataclasses.field(default_factory=list)
-  failed: list[Record] = dataclasses.field(default_factory=list)
-
-
-def _score_all(
-  field: candidates.Field, judges: list[scoring.Judge]
-) -> tuple[dict[str, _Found], bool]:
-  """Scores every candidate that can be; the others don't take it down.
-
-  Returns:
-    What was found by each measure, and whether Ctrl-C ended it early.
-  """
-  found = {judge.measure: _Found() for judge in judges}
-  waiting = [
-    (candidate.name, judge)
-    for candidate in field.candidates
-    for judge in judges
-  ]
-
-  def fail(name: str, judge: scoring.Judge, message: str) -> None:
-    found[judge.measure].failed.append({'checkpoint': name, 'error': message})
-
-  try:
-    with _progress(field) as (describe, advance):
-      for candidate in field.candidates:
-        describe(candidate.name)
-        try:
-          computed = candidate.compute(advance)
-        except Exception as error:
-          logging.debug('%s failed', candidate.name, exc_info=True)
-          for judge in judges:
-            fail(candidate.name, judge, f'{type(error).__name__}: {error}')
-            waiting.remove((candidate.name, judge))
-          continue
-        for judge in judges:
-          # The features are the same on every process; one of them scores.
-          if parallel.is_primary():
-            describe(f'{candidate.name}: {judge.measure}')
-            # Where it is one measure of several, not to apply is no failure.
-            lacks = measures.lacks(judge.measure, **computed.inputs())
-            if lacks and len(judges) > 1:
-              found[judge.measure].skipped.append(
-                {'checkpoint': candidate.name, 'reason': lacks}
-              )
-            else:
-              try:
-                entry = judge(candidate.name, computed)
-                found[judge.measure].entries.append(entry)
-              except Exception as error:
-                logging.debug('%s failed', candidate.name, exc_info=True)
-                fail(candidate.name, judge, f'{type(error).__name__}: {error}')
-          waiting.remove((candidate.name, judge))
-  except KeyboardInterrupt:
-    for name, judge in waiting:
-      fail(name, judge, 'Interrupted before it was scored.')
-    return found, True
-  return found, False
-
-
-@contextlib.contextmanager
-def _progress(
-  field: candidates.Field,
-) -> Iterator[tuple[Callable[[str], None], Callable[[int], None]]]:
-  """A bar over all candidates' examples, with the time that is left."""
-  bars = progress.Progress(
-    progress.TextColumn('{task.description}'),
-    progress.BarColumn(),
-    progress.TaskProgressColumn(),
-    progress.TimeElapsedColumn(),
-    progress.TextColumn('left'),
-    progress.TimeRemainingColumn(),
-    console=rich_console.Console(stderr=True),
-    disable=not parallel.is_primary(),
-  )
-  total = sum(candidate.size for candidate in field.candidates)
-  with bars:
-    task = bars.add_task('', total=total)
-    yield (
-      lambda text: bars.update(task, description=text),
-      lambda count: bars.advance(task, count),
-    )
-    bars.update(task, description='done', completed=total)
 
 
 def _in_order(entries: list[Record]) -> list[Record]:

@@ -2,17 +2,24 @@
 """From features to a score, and the score's record on disk."""
 
 import contextlib
+import dataclasses
+import functools
 import json
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 from typing import Any
 
 import jax
+from absl import logging
 
 import neucrab_jax
-from neucrab_jax import measures, ops, records
-from neucrab_jax.benchmark import candidates
+from neucrab_jax import measures, ops, parallel, records
+from neucrab_jax.benchmark import candidates, terminal
+from neucrab_jax.ops import pca
+
+Record = dict[str, Any]
 
 # Seconds are for people: a millisecond is as fine as anyone reads.
 _SECONDS_DIGITS = 3
@@ -115,3 +122,120 @@ class Judge:
       if isinstance(score, dict) and score.get('key') == key:
         return score
     return None
+
+
+@dataclasses.dataclass
+class Found:
+  """What came out for one measure: entries, and who has none and why."""
+
+  entries: list[Record] = dataclasses.field(default_factory=list)
+  skipped: list[Record] = dataclasses.field(default_factory=list)
+  failed: list[Record] = dataclasses.field(default_factory=list)
+
+
+# Of one candidate by one measure: where it goes in `Found`, and the record.
+_Outcome = tuple[str, Record]
+
+
+def _outcome(
+  judge: Judge,
+  *,
+  name: str,
+  computed: candidates.Computed,
+  alone: bool,
+  bar: terminal.Bar,
+) -> _Outcome:
+  bar.describe(f'{name}: {judge.measure}')
+  # Where it is one measure of several, not to apply is no failure.
+  lacks = measures.lacks(judge.measure, **computed.inputs())
+  if lacks and not alone:
+    return 'skipped', {'checkpoint': name, 'reason': lacks}
+  try:
+    return 'entries', judge(name, computed)
+  except Exception as error:
+    return _failure(name, error)
+
+
+def _failure(name: str, error: Exception) -> _Outcome:
+  logging.debug('%s failed', name, exc_info=error)
+  message = f'{type(error).__name__}: {error}'
+  return 'failed', {'checkpoint': name, 'error': message}
+
+
+@contextlib.contextmanager
+def _mapping(num_threads: int) -> Iterator[Callable[..., Iterator]]:
+  """`map`, or one that works on several items at once."""
+  if num_threads == 1:
+    yield map
+    return
+  pool = futures.ThreadPoolExecutor(num_threads, 'score')
+  try:
+    # For all threads, or the first to end would set it back for the others.
+    with pca.one_lapack_thread():
+      yield pool.map
+  finally:
+    pool.shutdown(cancel_futures=True)
+
+
+def score_all(
+  field: candidates.Field,
+  judges: Sequence[Judge],
+  bar: terminal.Bar,
+  *,
+  num_threads: int,
+) -> tuple[dict[str, Found], bool]:
+  """Scores every candidate that can be; the others don't take it down.
+
+  Args:
+    field: who competes.
+    judges: by which measures.
+    bar: advanced by the size of each candidate.
+    num_threads: measures that score a candidate at once.
+
+  Returns:
+    What was found by each measure, and whether Ctrl-C ended it early.
+  """
+  found = {judge.measure: Found() for judge in judges}
+  waiting = [
+    (candidate.name, judge)
+    for candidate in field.candidates
+    for judge in judges
+  ]
+
+  def put(name: str, judge: Judge, outcome: _Outcome) -> None:
+    where, record = outcome
+    getattr(found[judge.measure], where).append(record)
+    waiting.remove((name, judge))
+
+  try:
+    with _mapping(num_threads) as mapped:
+      for candidate in field.candidates:
+        name = candidate.name
+        bar.describe(name)
+        try:
+          computed = candidate.compute(bar.advance)
+        except Exception as error:
+          for judge in judges:
+            put(name, judge, _failure(name, error))
+          continue
+        # The features are the same on every process; one of them scores.
+        if not parallel.is_primary():
+          continue
+        outcomes = mapped(
+          functools.partial(
+            _outcome,
+            name=name,
+            computed=computed,
+            alone=len(judges) == 1,
+            bar=bar,
+          ),
+          judges,
+        )
+        for judge, outcome in zip(judges, outcomes, strict=True):
+          put(name, judge, outcome)
+  except KeyboardInterrupt:
+    for name, judge in waiting:
+      message = 'Interrupted before it was scored.'
+      found[judge.measure].failed.append({'checkpoint': name, 'error': message})
+    return found, True
+  return found, False

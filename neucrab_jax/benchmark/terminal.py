@@ -1,13 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rankings as a person sees them in a terminal."""
+"""Rankings as a person sees them in a terminal, and how far they are."""
 
+import contextlib
+import dataclasses
 import pathlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich import console as rich_console
-from rich import markup, table
+from rich import markup, progress, table
 
+from neucrab_jax import parallel
 from neucrab_jax.benchmark import comparison
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+  """Where a run says what it does, and how much more of it is done."""
+
+  describe: Callable[[str], None]
+  advance: Callable[[int], None]
+
+
+@contextlib.contextmanager
+def bar(total: int) -> Iterator[Bar]:
+  """A bar from nothing to `total`, with the time that is left."""
+  bars = progress.Progress(
+    progress.TextColumn('{task.description}'),
+    progress.BarColumn(),
+    progress.TaskProgressColumn(),
+    progress.TimeElapsedColumn(),
+    progress.TextColumn('left'),
+    progress.TimeRemainingColumn(),
+    console=rich_console.Console(stderr=True),
+    disable=not parallel.is_primary(),
+  )
+  with bars:
+    task = bars.add_task('', total=total)
+    yield Bar(
+      lambda text: bars.update(task, description=text),
+      lambda count: bars.advance(task, count),
+    )
+    bars.update(task, description='done', completed=total)
 
 
 def _title(ranking: dict[str, Any], measures: str) -> str:

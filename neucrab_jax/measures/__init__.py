@@ -18,7 +18,6 @@ import dataclasses
 import functools
 import importlib
 import inspect
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -230,8 +229,7 @@ def _resample_by_copies(
 ) -> list[float]:
   """The scores of copied examples; only the first call's warnings are told."""
   scores = []
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore', MeasureWarning)
+  with inputs.listen():
     for chosen in copies:
       copied = {
         key: value[chosen] if isinstance(value, np.ndarray) else value
@@ -319,8 +317,7 @@ def evaluate(
     ValueError: if the measure or an option is unknown, or an array is not what
       it should be.
   """
-  with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter('always', MeasureWarning)
+  with inputs.listen() as told:
     evaluation = _evaluate(
       name,
       seed=seed,
@@ -333,14 +330,6 @@ def evaluate(
       upstream_accuracy=upstream_accuracy,
       fine_tune=fine_tune,
     )
-  told = []
-  for warning in caught:
-    if issubclass(warning.category, MeasureWarning):
-      told.append(str(warning.message))
-    else:
-      warnings.warn_explicit(
-        warning.message, warning.category, warning.filename, warning.lineno
-      )
   return dataclasses.replace(evaluation, warnings=tuple(told))
 
 

@@ -4,7 +4,10 @@
 Axes: N examples, D features, C classes, Z source classes.
 """
 
+import contextlib
+import contextvars
 import warnings
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +18,11 @@ import numpy as np
 _PROBS_TOLERANCE = 1e-2
 # Labels from here on are identifiers of something, not numbers of classes.
 _MAX_CLASSES = 1_000_000
+# Who listens in this thread: what catches Python's warnings catches those of
+# all threads.
+_TOLD: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar(
+  'told', default=None
+)
 
 
 class MeasureWarning(UserWarning):
@@ -57,9 +65,24 @@ def mean_over_examples(
   return Score(means, first.std(ddof=1) / np.sqrt(first.size))
 
 
+@contextlib.contextmanager
+def listen() -> Iterator[list[str]]:
+  """Gives the list of what measures tell in this block, in this thread."""
+  told: list[str] = []
+  token = _TOLD.set(told)
+  try:
+    yield told
+  finally:
+    _TOLD.reset(token)
+
+
 def warn(message: str) -> None:
   """Tells the caller, and through `measures.evaluate` the ranking's reader."""
-  warnings.warn(message, MeasureWarning, stacklevel=3)
+  told = _TOLD.get()
+  if told is None:
+    warnings.warn(message, MeasureWarning, stacklevel=3)
+  else:
+    told.append(message)
 
 
 def check_labels(labels: np.ndarray) -> np.ndarray:

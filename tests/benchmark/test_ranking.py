@@ -488,3 +488,47 @@ def test_agreement_is_kendalls_tau_of_what_both_scored():
     taus[:3, :3], [[1, -1, 2 / 3], [-1, 1, -2 / 3], [2 / 3, -2 / 3, 1]]
   )
   assert np.isnan(taus[3]).all()
+
+
+def test_several_at_once_are_as_one_after_the_other(tmp_path):
+  folder = make_files(tmp_path / 'flowers')
+  # Whoever scores this file tells that a class has a single example.
+  labels = np.where(np.arange(60) == 7, 3, np.arange(60) % 3)
+  for file in folder.glob('*.npz'):
+    _rewrite(file, labels=labels)
+  names = ('knn', 'lfc', 'parc', 'class_separation', 'num_parameters')
+  found = {}
+  for num_threads in (1, 4):
+    config = several(names, features=str(folder / '*.npz'))
+    config.num_threads = num_threads
+    found[num_threads] = ranking.rank(config, str(tmp_path / str(num_threads)))
+  for name in names:
+    one, four = (found[key]['rankings'][name] for key in (1, 4))
+    assert one['skipped'] == four['skipped']
+    for a, b in zip(one['ranking'], four['ranking'], strict=True):
+      assert a['checkpoint'] == b['checkpoint']
+      # BLAS adds in another order when it has another number of threads.
+      for key in ('score', 'score_stderr'):
+        assert a[key] == pytest.approx(b[key], rel=1e-9)
+      assert a['warnings'] == b['warnings']
+      assert 'single example' in ' '.join(a['warnings'])
+
+
+def test_what_is_scored_at_once_is_interrupted_at_once(tmp_path, monkeypatch):
+  evaluate = measures.evaluate
+
+  def interrupted(name, **kwargs):
+    if name == 'lfc':
+      raise KeyboardInterrupt
+    return evaluate(name, **kwargs)
+
+  monkeypatch.setattr(measures, 'evaluate', interrupted)
+  folder = make_files(tmp_path / 'flowers')
+  config = several(('knn', 'lfc'), features=str(folder / '*.npz'))
+  config.num_threads = 2
+  with pytest.raises(ranking.Interrupted) as error:
+    ranking.rank(config, str(tmp_path / 'run'))
+  left = error.value.rankings
+  assert [entry['checkpoint'] for entry in left['knn']['ranking']] == ['a']
+  failed = [entry['checkpoint'] for entry in left['lfc']['failed']]
+  assert failed == ['a', 'b', 'c']

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluations that make the rankings they judge."""
+
+import csv
+import dataclasses
+import json
+
+import pytest
+
+from configs import measures as measures_config
+from configs import neucrab_mini as mini_config
+from neucrab_jax import checkpoints, features, measures
+from neucrab_jax.benchmark import evaluation, ranking
+
+NAMES = (
+  'mini_sup_glyphs',
+  'mini_sup_textures',
+  'mini_sup_exemplar',
+  'mini_rotation',
+)
+TASKS = ('digits', 'counting')
+MEASURES = ('knn', 'lfc', 'num_parameters')
+
+
+@pytest.fixture(scope='module')
+def cache_dir(tmp_path_factory):
+  """Features are extracted once for all tests."""
+  return str(tmp_path_factory.mktemp('cache'))
+
+
+@pytest.fixture
+def config(tmp_path, cache_dir):
+  """Two groups of checkpoints on two tasks, in the place of the miniature's."""
+  truth = tmp_path / 'truth.csv'
+  with truth.open('w', newline='') as file:
+    writer = csv.writer(file)
+    writer.writerow(('checkpoint', 'task', 'accuracy'))
+    for task in TASKS:
+      for place, name in enumerate((*NAMES, 'mini_vae')):
+        writer.writerow((name, task, 0.9 - 0.1 * place))
+  config = mini_config.get_config().copy_and_resolve_references()
+  del config.groups
+  config.groups = {
+    'all': {
+      'checkpoints': ','.join(NAMES),
+      'accuracies': str(truth),
+      'order': ','.join(NAMES),
+    },
+    'three': {
+      'checkpoints': ','.join(NAMES[:3]),
+      'accuracies': str(truth),
+      'order': '',
+    },
+  }
+  config.tasks = ','.join(TASKS)
+  config.rank.measures = ','.join(MEASURES)
+  config.rank.task.num_examples = 60
+  config.rank.num_resamples = 3
+  config.rank.cache_dir = cache_dir
+  config.num_resamples = 20
+  return config
+
+
+def refuse(*args, **kwargs):
+  raise AssertionError('work began')
+
+
+def test_every_group_is_ranked_on_every_task_and_judged(config, tmp_path):
+  result = evaluation.evaluate(config, str(tmp_path))
+  groups = [duel['group'] for duel in result['contests']]
+  assert groups == ['all', 'three']
+  for duel, names in zip(result['contests'], (NAMES, NAMES[:3]), strict=True):
+    assert duel['checkpoints'] == list(names)
+    assert duel['tasks'] == list(TASKS)
+    assert not any('no score' in note for note in duel['notes'])
+    assert {row['name'] for row in duel['rows']} >= set(MEASURES)
+  # The scores are those of `rank` by itself, one measure after the other.
+  alone = measures_config.get_config()
+  alone.measures = config.rank.measures
+  alone.checkpoints = ','.join(NAMES)
+  alone.task.name = TASKS[1]
+  alone.task.num_examples = 60
+  alone.num_resamples = 3
+  alone.cache_dir = config.rank.cache_dir
+  ranked = ranking.rank(alone, str(tmp_path / 'alone'))['rankings']
+  for point in result['contests'][0]['points'][TASKS[1]]:
+    for measure in MEASURES:
+      (score,) = [
+        entry['score']
+        for entry in ranked[measure]['ranking']
+        if entry['checkpoint'] == point['checkpoint']
+      ]
+      assert point['scores'][measure] == pytest.approx(score, rel=1e-9)
+
+
+def test_a_second_run_computes_nothing_and_says_the_same(
+  config, tmp_path, monkeypatch
+):
+  first = evaluation.evaluate(config, str(tmp_path))
+  monkeypatch.setattr(measures, 'evaluate', refuse)
+  monkeypatch.setattr(features, 'extract', refuse)
+  second = evaluation.evaluate(config, str(tmp_path))
+  for one, other in zip(first['contests'], second['contests'], strict=True):
+    for key in ('rows', 'points', 'comparisons', 'notes'):
+      assert one[key] == other[key]
+  # What an earlier run left is not judged unless it is asked for.
+  config.rank.measures = 'knn,num_parameters'
+  for duel in evaluation.evaluate(config, str(tmp_path))['contests']:
+    assert 'lfc' not in {row['name'] for row in duel['rows']}
+
+
+def test_a_failing_checkpoint_does_not_take_the_others_down(
+  config, tmp_path, monkeypatch
+):
+  get = checkpoints.get
+  damaged = tmp_path / 'damaged.npz'
+  damaged.write_bytes(b'no weights')
+  monkeypatch.setattr(
+    checkpoints,
+    'get',
+    lambda name: (
+      dataclasses.replace(get(name), path=str(damaged))
+      if name == NAMES[3]
+      else get(name)
+    ),
+  )
+  all_four, three = evaluation.evaluate(config, str(tmp_path))['contests']
+  assert not any('failed' in note for note in three['notes'])
+  (note,) = [note for note in all_four['notes'] if 'failed' in note]
+  assert note.startswith(f'{NAMES[3]} failed on digits, counting: ')
+  assert 'not a readable .npz' in note
+  (row,) = [row for row in all_four['rows'] if row['name'] == 'knn']
+  for task in TASKS:
+    assert row['tasks'][task]['num_checkpoints'] == 3
+    assert 'not a readable' in row['tasks'][task]['left_out'][NAMES[3]]
+
+
+def test_where_all_fail_the_report_says_why(config, tmp_path, monkeypatch):
+  monkeypatch.setattr(measures, 'evaluate', refuse)
+  for duel in evaluation.evaluate(config, str(tmp_path))['contests']:
+    measured = [row['name'] for row in duel['rows'] if 'leave_one_out' in row]
+    assert not set(measured) & set(MEASURES)
+  page = (tmp_path / 'report.html').read_text()
+  assert f'{NAMES[0]} failed on digits, counting: AssertionError' in page
+
+
+def test_after_ctrl_c_the_next_run_goes_on(config, tmp_path, monkeypatch):
+  evaluate, scored = measures.evaluate, []
+
+  def interrupted(*args, **kwargs):
+    if len(scored) == 2:
+      raise KeyboardInterrupt
+    scored.append(args)
+    return evaluate(*args, **kwargs)
+
+  config.rank.num_threads = 1
+  with monkeypatch.context() as patch:
+    patch.setattr(measures, 'evaluate', interrupted)
+    with pytest.raises(ranking.Interrupted):
+      evaluation.evaluate(config, str(tmp_path))
+  assert not (tmp_path / 'evaluation.json').exists()
+
+  def counted(*args, **kwargs):
+    scored.append(args)
+    return evaluate(*args, **kwargs)
+
+  monkeypatch.setattr(measures, 'evaluate', counted)
+  evaluation.evaluate(config, str(tmp_path))
+  assert len(scored) == len(MEASURES) * len(TASKS) * (4 + 3)
+
+
+BAD_CONFIGS = {
+  'no task': ('tasks', ' ,', 'No task is chosen'),
+  'task': ('tasks', 'digits,countin', "mean 'counting'"),
+  'measure': ('rank.measures', 'knn,nlep', "mean 'nleep'"),
+  'checkpoint': ('groups.all.checkpoints', 'mini_rotatoin', 'mini_rotation'),
+  'too few': ('groups.all.checkpoints', ','.join(NAMES[:2]), 'at least 3'),
+  'no truth': ('groups.all.accuracies', '', 'no accuracies to judge by'),
+  'other truth': ('tasks', 'photos', 'the rankings are for photos'),
+  'threads': ('rank.num_threads', 0, 'num_threads must be positive, not 0'),
+}
+
+
+@pytest.mark.parametrize('bad', BAD_CONFIGS)
+def test_bad_input_is_refused_before_any_work(
+  bad, config, tmp_path, monkeypatch
+):
+  key, value, message = BAD_CONFIGS[bad]
+  config.update_from_flattened_dict({key: value})
+  monkeypatch.setattr(checkpoints, 'restore', refuse)
+  with pytest.raises(ValueError, match=message):
+    evaluation.evaluate(config, str(tmp_path))
+  assert not (tmp_path / 'evaluation.json').exists()
+
+
+def test_the_miniature_is_ranked_with_the_settings_of_any_ranking():
+  config = mini_config.get_config()
+  usual = json.loads(measures_config.get_config().to_json())
+  mine = json.loads(config.rank.to_json())
+  assert set(mine) - set(usual) == {'num_threads'}
+  assert set(usual) - set(mine) == {'features', 'checkpoints'}
+  assert set(usual['task']) - set(mine['task']) == {'name'}
+  left_out = set(measures.names()) - set(mine['measures'].split(','))
+  assert left_out == {'early_stopping'}
