@@ -23,7 +23,7 @@ def get_config(measure: str) -> ml_collections.ConfigDict:
   config.task.num_examples = 0
   config.task.sample_seed = 0
 
-  config.checkpoints = 'mini_1'
+  config.checkpoints = 'mini_1,control'
   config.checkpoint_dir = ''
   config.preprocessing = 'vtab'
   config.batch_size = 128

@@ -41,7 +41,7 @@ def get_config(
       'accuracies': str(mini / 'accuracies'),
       'order': _ORDERS[group],
     }
-  config.tasks = 'digits,photos,monochrome,counting'
+  config.tasks = 'digits,photos,monochrome,shapes'
 
   # How to rank each group on each task; otherwise as `measures.py`.
   config.rank = ml_collections.ConfigDict()

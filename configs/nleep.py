@@ -3,9 +3,9 @@ r"""NLEEP, the paper's best measure, on what is bundled.
 
   python -m neucrab_jax.rank --config=configs/nleep.py
 
-ranks the nine checkpoints of `mini_1` for the 1,000 training examples of
-`digits`: no download, some ten seconds on 2 CPU cores. For other data and other
-settings:
+ranks the sixteen checkpoints of `mini_1`, and one that was not trained at all,
+for the 1,000 training examples of `digits`: no download, and less than a minute
+on 2 CPU cores. For other data and other settings:
 
   python -m neucrab_jax.rank --config=configs/nleep.py \
       --config.task.name=oxford_flowers102 --config.task.split=train800val200
@@ -32,8 +32,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.task.num_examples = 0  # A stratified sample of so many; 0 for all.
   config.task.sample_seed = 0
 
-  # A group, or names separated by commas.
-  config.checkpoints = 'mini_1'
+  # Groups, or names, separated by commas.
+  config.checkpoints = 'mini_1,control'
   config.checkpoint_dir = ''  # Of weights that are not bundled.
   # Of the paper's groups: vtab (the whole image at 224 px) or own.
   config.preprocessing = 'vtab'

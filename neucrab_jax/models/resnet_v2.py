@@ -108,8 +108,7 @@ class ResNetV2(nn.Module):
     width: the inner width of the first block; it doubles with every block.
     expansion: the outer width of a unit, in units of its inner width.
     num_classes: Z, or None for a network without a head.
-    root_kernel: size of the first convolution.
-    root_stride: its stride.
+    root_kernel: size of the first convolution, of stride 2.
     root_pool: whether a 3×3/2 max-pool follows it.
     decay: of the moving averages of BatchNorm.
   """
@@ -119,7 +118,6 @@ class ResNetV2(nn.Module):
   expansion: int = 4
   num_classes: int | None = None
   root_kernel: int = 7
-  root_stride: int = 2
   root_pool: bool = True
   decay: float = _DECAY
 
@@ -141,7 +139,7 @@ class ResNetV2(nn.Module):
       self.width,
       self.root_kernel,
       self.decay,
-      self.root_stride,
+      stride=2,
       name='conv1',
     )(images, train=train)
     if self.root_pool:

@@ -13,9 +13,9 @@ from neucrab_jax.models import resnet_v2
 # slim's batch_norm_epsilon in resnet_arg_scope.
 EPSILON = 1e-5
 
-STRIDED = {'units': (2, 2), 'width': 4, 'root_kernel': 7, 'root_stride': 2}
+POOLED = {'units': (2, 2), 'width': 4, 'root_kernel': 7, 'root_pool': True}
 MINI = {
-  field: getattr(models.build('resnet_v2_mini'), field) for field in STRIDED
+  field: getattr(models.build('resnet_v2_mini'), field) for field in POOLED
 }
 
 
@@ -46,7 +46,7 @@ def make_variables(module, *, seed=0):
   }
 
 
-def slim_forward(flat, images, *, units, root_kernel, root_stride):
+def slim_forward(flat, images, *, units, root_kernel, root_pool):
   """The network as slim's resnet_v2 defines it, in f64."""
   import tensorflow as tf
 
@@ -97,8 +97,8 @@ def slim_forward(flat, images, *, units, root_kernel, root_stride):
 
   x = tf.constant(images, tf.float64)
   assert weights['params/conv1/kernel'].shape[0] == root_kernel
-  x = conv_same(x, 'conv1', stride=root_stride)
-  if root_stride > 1:
+  x = conv_same(x, 'conv1', stride=2)
+  if root_pool:
     x = tf.nn.max_pool2d(x, 3, 2, 'SAME')
   for block, count in enumerate(units, start=1):
     for unit in range(1, count + 1):
@@ -118,9 +118,9 @@ def slim_forward(flat, images, *, units, root_kernel, root_stride):
   [
     (MINI, (32, 32)),
     (MINI, (17, 22)),
-    (STRIDED, (32, 32)),
-    (STRIDED, (33, 33)),
-    (STRIDED, (45, 38)),
+    (POOLED, (32, 32)),
+    (POOLED, (33, 33)),
+    (POOLED, (45, 38)),
   ],
 )
 def test_computes_what_slim_defines(spec, size, num_classes):
@@ -133,7 +133,7 @@ def test_computes_what_slim_defines(spec, size, num_classes):
     images,
     units=spec['units'],
     root_kernel=spec['root_kernel'],
-    root_stride=spec['root_stride'],
+    root_pool=spec['root_pool'],
   )
   np.testing.assert_allclose(
     outputs.features, features, rtol=1e-4, atol=1e-5 * np.abs(features).max()
@@ -171,7 +171,7 @@ def slim_names(units):
   return names
 
 
-@pytest.mark.parametrize('spec', [MINI, STRIDED], ids=['mini', 'strided'])
+@pytest.mark.parametrize('spec', [MINI, POOLED], ids=['mini', 'pooled'])
 def test_variables_are_named_as_in_slim(spec):
   flat = make_variables(build(spec, 5))
   leaves = {
@@ -191,7 +191,7 @@ def test_variables_are_named_as_in_slim(spec):
 
 
 def test_widths_double_from_block_to_block():
-  module = build(STRIDED | {'units': (1, 1, 1)}, None)
+  module = build(POOLED | {'units': (1, 1, 1)}, None)
   flat = {'/'.join(path): v.shape for path, v in make_variables(module).items()}
   for block, inner in enumerate((4, 8, 16), start=1):
     scope = f'params/block{block}/unit_1/bottleneck_v2'
@@ -227,7 +227,7 @@ def test_an_image_s_features_do_not_depend_on_its_neighbours():
   )
 
 
-@pytest.mark.parametrize('spec', [MINI, STRIDED], ids=['mini', 'strided'])
+@pytest.mark.parametrize('spec', [MINI, POOLED], ids=['mini', 'pooled'])
 def test_the_last_block_s_outer_width_is_the_number_of_features(spec):
   module = build(spec, 7)
   outputs = jax.eval_shape(
