@@ -27,7 +27,7 @@ from rich import progress
 import neucrab_jax
 from experiments import generative, objectives, sources
 from experiments import recipes as recipes_lib
-from neucrab_jax import models, records, spelling, training
+from neucrab_jax import models, records, spelling
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train.')
 
@@ -147,7 +147,7 @@ def _make_step(
     )
 
     def loss_fn(params):
-      with training.batch_norm_decay(_DECAY):
+      with models.batch_norm_decay(_DECAY):
         (loss, _), updates = learner.apply(
           {**variables, 'params': params},
           batch,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flax (Linen) modules, by architecture name; one file per family."""
 
+import contextlib
 import importlib
 from collections.abc import Mapping
 from typing import Any
@@ -125,6 +126,22 @@ def build(name: str, *, num_classes: int | None = None) -> nn.Module:
   module, network, arguments = _ARCHITECTURES[name]
   module = importlib.import_module(f'{__name__}.{module}')
   return getattr(module, network)(num_classes=num_classes, **arguments)
+
+
+def batch_norm_decay(decay: float) -> contextlib.AbstractContextManager:
+  """Within it, BatchNorm has another momentum than its module was built with.
+
+  Args:
+    decay: of the moving averages; 0 for the module's own.
+  """
+
+  def call(method, args, kwargs, context):
+    if decay and isinstance(context.module, nn.BatchNorm):
+      # The instance lives for this call; Flax freezes it once it is set up.
+      object.__setattr__(context.module, 'momentum', decay)
+    return method(*args, **kwargs)
+
+  return nn.intercept_methods(call)
 
 
 def infer(

@@ -4,7 +4,6 @@
 from neucrab_jax.training.data import Split as Split
 from neucrab_jax.training.data import hold_out as hold_out
 from neucrab_jax.training.data import load_images as load_images
-from neucrab_jax.training.network import batch_norm_decay as batch_norm_decay
 from neucrab_jax.training.network import from_backbone as from_backbone
 from neucrab_jax.training.network import from_features as from_features
 from neucrab_jax.training.protocol import Protocol as Protocol

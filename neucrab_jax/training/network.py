@@ -6,7 +6,6 @@
 Axes: B batch, H, W space, D features, C classes.
 """
 
-import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neucrab_jax import checkpoints
+from neucrab_jax import checkpoints, models
 from neucrab_jax.training import protocol as protocol_lib
 
 # What a decoded pixel can be, before the network's own value range.
@@ -25,22 +24,6 @@ _PIXEL_MAX = 255.0
 _CROP = 1 / 8
 
 _HEAD_PRECISION = jax.lax.Precision.HIGHEST
-
-
-def batch_norm_decay(decay: float) -> contextlib.AbstractContextManager:
-  """Within it, BatchNorm has another momentum than its module was built with.
-
-  Args:
-    decay: of the moving averages; 0 for the module's own.
-  """
-
-  def call(method, args, kwargs, context):
-    if decay and isinstance(context.module, nn.BatchNorm):
-      # The instance lives for this call; Flax freezes it once it is set up.
-      object.__setattr__(context.module, 'momentum', decay)
-    return method(*args, **kwargs)
-
-  return nn.intercept_methods(call)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +72,7 @@ class Network:
         images = augment(key, images, how=self.augmentation)
       low, high = np.float32(self.value_range)
       backbone = {'params': params['backbone'], **statistics}
-      with batch_norm_decay(self.batch_norm_decay):
+      with models.batch_norm_decay(self.batch_norm_decay):
         outputs, statistics = self.module.apply(
           backbone,
           low + images * ((high - low) / _PIXEL_MAX),
