@@ -10,7 +10,7 @@ import pytest
 
 from neucrab_jax import checkpoints, models, records
 
-MAX_BYTES = 500_000
+MAX_BYTES = 600_000
 PACKAGE = pathlib.Path(checkpoints.__file__).parent
 BUNDLED = [
   name
