@@ -113,9 +113,9 @@ def test_an_unknown_name_gets_the_nearest():
 
 def test_an_unknown_group_gets_the_nearest():
   with pytest.raises(
-    ValueError, match=r"Unknown group 'mini_l'\. Did you mean 'mini_1'\?"
+    ValueError, match=r"Unknown group 'mini_11'\. Did you mean 'mini_1'\?"
   ):
-    checkpoints.names('mini_l')
+    checkpoints.names('mini_11')
 
 
 def test_a_selection_of_names_keeps_their_order():
