@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The truth that is bundled: complete, of what is bundled, and telling."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from configs import finetune as finetune_config
+from configs import neucrab_mini as mini_config
+from neucrab_jax import benchmark, checkpoints
+from neucrab_jax.benchmark import downstream
+
+GROUPS = ('mini_1', 'mini_2', 'mini_3')
+TASKS = tuple(mini_config.get_config().tasks.split(','))
+FOLDER = pathlib.Path(benchmark.__file__).parent / 'neucrab_mini' / 'accuracies'
+
+
+def read(task):
+  return {
+    file.stem: json.loads(file.read_text('utf-8'))
+    for file in (FOLDER / task).glob('*.json')
+  }
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_every_checkpoint_has_its_accuracy(task):
+  expected = {name for group in GROUPS for name in checkpoints.names(group)}
+  assert set(read(task)) == expected | {'mini_random'}
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_records_are_of_the_bundled_weights_task_and_protocol(task, tmp_path):
+  config = finetune_config.get_config('neucrab_mini')
+  config.task.name = task
+  described = downstream.Downstream(config.task, tmp_path).describe()
+  for name, record in read(task).items():
+    assert record['weights'] == checkpoints.restore(name).fingerprint
+    assert record['task'] == described
+    trials = record['trials']
+    assert {t['learning_rate'] for t in trials} == set(
+      config.protocol.learning_rates
+    )
+    assert {t['seed'] for t in trials} == set(config.protocol.seeds)
+    assert {t['steps'] for t in trials} == set(config.protocol.steps)
+
+
+@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('group', GROUPS)
+def test_accuracies_spread_out(group, task):
+  """Ten points from best to worst, five standard errors over seeds."""
+  found = read(task)
+  by_seed = np.array(
+    [
+      [found[name]['trials'][i]['test_accuracy'] for i in found[name]['chosen']]
+      for name in checkpoints.names(group)
+    ]
+  )
+  assert by_seed.shape[1] >= 2
+  spread = np.ptp(by_seed.mean(axis=1))
+  errors = by_seed.std(axis=1, ddof=1) / np.sqrt(by_seed.shape[1])
+  assert spread >= 0.1
+  assert np.sqrt((errors**2).mean()) <= spread / 5
