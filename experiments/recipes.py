@@ -46,9 +46,7 @@ _MIXED_SUPERVISION = {
   'mini_vae': Recipe(objectives=('vae',)),
   'mini_uncond_gan': _adversarial('generate'),
   'mini_jigsaw': Recipe(objectives=('jigsaw',)),
-  'mini_relative_patch_location': Recipe(
-    objectives=('relative_patch_location',)
-  ),
+  'mini_relative_patch': Recipe(objectives=('relative_patch_location',)),
   'mini_exemplar': Recipe(objectives=('exemplar',)),
   'mini_rotation': Recipe(objectives=('rotate',)),
   'mini_semi_rotation_10': Recipe(

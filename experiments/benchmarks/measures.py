@@ -12,8 +12,8 @@ source probabilities of 1,000 classes. No compiled program of an earlier run is
 used. The JSON has all of it, and is written anew after each row.
 
 LogME misses its bar: it needs f64, and there the product of the features with
-themselves and its reduction to a tridiagonal matrix, which LAPACK does slower on
-two threads than on one, take more than the fifth of the rival's time by
+themselves and its reduction to a tridiagonal matrix, which LAPACK does slower
+on two threads than on one, take more than the fifth of the rival's time by
 themselves.
 """
 

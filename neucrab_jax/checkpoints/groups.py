@@ -143,7 +143,7 @@ GROUPS: dict[str, tuple[spec.Checkpoint, ...]] = {
     'mini_vae',
     'mini_uncond_gan',
     'mini_jigsaw',
-    'mini_relative_patch_location',
+    'mini_relative_patch',
     'mini_exemplar',
     'mini_rotation',
     'mini_semi_rotation_10',

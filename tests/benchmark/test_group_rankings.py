@@ -18,7 +18,7 @@ NAMES = (
   'mini_sup_exemplar',
   'mini_rotation',
 )
-TASKS = ('digits', 'counting')
+TASKS = ('digits', 'shapes')
 MEASURES = ('knn', 'lfc', 'num_parameters')
 
 
@@ -127,7 +127,7 @@ def test_a_failing_checkpoint_does_not_take_the_others_down(
   all_four, three = evaluation.evaluate(config, str(tmp_path))['contests']
   assert not any('failed' in note for note in three['notes'])
   (note,) = [note for note in all_four['notes'] if 'failed' in note]
-  assert note.startswith(f'{NAMES[3]} failed on digits, counting: ')
+  assert note.startswith(f'{NAMES[3]} failed on digits, shapes: ')
   assert 'not a readable .npz' in note
   (row,) = [row for row in all_four['rows'] if row['name'] == 'knn']
   for task in TASKS:
@@ -141,7 +141,7 @@ def test_where_all_fail_the_report_says_why(config, tmp_path, monkeypatch):
     measured = [row['name'] for row in duel['rows'] if 'leave_one_out' in row]
     assert not set(measured) & set(MEASURES)
   page = (tmp_path / 'report.html').read_text()
-  assert f'{NAMES[0]} failed on digits, counting: AssertionError' in page
+  assert f'{NAMES[0]} failed on digits, shapes: AssertionError' in page
 
 
 def test_after_ctrl_c_the_next_run_goes_on(config, tmp_path, monkeypatch):
@@ -171,7 +171,7 @@ def test_after_ctrl_c_the_next_run_goes_on(config, tmp_path, monkeypatch):
 
 BAD_CONFIGS = {
   'no task': ('tasks', ' ,', 'No task is chosen'),
-  'task': ('tasks', 'digits,countin', "mean 'counting'"),
+  'task': ('tasks', 'digits,monochrom', "mean 'monochrome'"),
   'measure': ('rank.measures', 'knn,nlep', "mean 'nleep'"),
   'checkpoint': ('groups.all.checkpoints', 'mini_rotatoin', 'mini_rotation'),
   'too few': ('groups.all.checkpoints', ','.join(NAMES[:2]), 'at least 3'),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The truth that is bundled: complete, of what is bundled, and telling."""
 
+import functools
 import json
 import pathlib
 
@@ -15,6 +16,11 @@ from neucrab_jax.benchmark import downstream
 GROUPS = ('mini_1', 'mini_2', 'mini_3')
 TASKS = tuple(mini_config.get_config().tasks.split(','))
 FOLDER = pathlib.Path(benchmark.__file__).parent / 'neucrab_mini' / 'accuracies'
+
+
+@functools.cache
+def fingerprint(name):
+  return checkpoints.restore(name).fingerprint
 
 
 def read(task):
@@ -36,7 +42,7 @@ def test_records_are_of_the_bundled_weights_task_and_protocol(task, tmp_path):
   config.task.name = task
   described = downstream.Downstream(config.task, tmp_path).describe()
   for name, record in read(task).items():
-    assert record['weights'] == checkpoints.restore(name).fingerprint
+    assert record['weights'] == fingerprint(name)
     assert record['task'] == described
     trials = record['trials']
     assert {t['learning_rate'] for t in trials} == set(

@@ -116,7 +116,7 @@ def test_weights_are_stored_to_be_restored(tmp_path, run):
     'mini_cond_gan',
     'mini_exemplar',
     'mini_jigsaw',
-    'mini_relative_patch_location',
+    'mini_relative_patch',
     'mini_vae',
     'mini_wae_gan',
     'mini_wae_mmd',
