@@ -153,7 +153,7 @@ def test_a_failing_checkpoint_gives_status_1(environment, tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (['--config=configs/finetune.py:vtap'], 'Known: mini, vtab, vtab_1k'),
+    (['--config=configs/finetune.py:vtap'], 'Known: mini, neucrab_mini, vtab'),
     ([CONFIG, '--config.protocol.momentun=1'], 'momentum'),
   ],
 )

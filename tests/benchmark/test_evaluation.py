@@ -335,7 +335,7 @@ def test_flops_and_parameters_are_those_of_the_layers():
     jax.make_jaxpr(backbone.module.apply)(backbone.variables, image).jaxpr
   )
   # XLA leaves padding out, and counts the normalisation.
-  assert flops == pytest.approx(expected, rel=0.1)
+  assert flops == pytest.approx(expected, rel=0.2)
 
 
 def test_what_is_not_known_has_no_cost():

@@ -58,7 +58,7 @@ def make_rows(n, *, seed=0):
 def data_dir(tmp_path_factory):
   data_dir = tmp_path_factory.mktemp('tfds')
   splits = {'train': make_rows(600), 'test': make_rows(30, seed=1)}
-  store(data_dir, 'shapes', splits)
+  store(data_dir, 'figures', splits)
   return data_dir
 
 
@@ -113,7 +113,7 @@ def test_images_and_labels_are_those_of_tfds(name):
 
 
 def test_a_real_data_set_keeps_the_order_of_its_files(data_dir):
-  task = tasks.load('shapes', data_dir)
+  task = tasks.load('figures', data_dir)
   assert task.splits == ('train', 'test')
   examples = task.read('train')
   np.testing.assert_array_equal(examples.labels, np.arange(600) % 4)
@@ -133,7 +133,7 @@ def test_a_real_data_set_keeps_the_order_of_its_files(data_dir):
   ],
 )
 def test_split_expressions(data_dir, split, positions):
-  examples = tasks.load('shapes', data_dir).read(split)
+  examples = tasks.load('figures', data_dir).read(split)
   decoded = [decode() for decode in examples.open(np.arange(len(examples)))]
   np.testing.assert_array_equal(decoded, make_images(600)[list(positions)])
   np.testing.assert_array_equal(examples.labels, np.array(positions) % 4)
@@ -141,7 +141,7 @@ def test_split_expressions(data_dir, split, positions):
 
 @pytest.mark.parametrize('split', ['train+test', 'all'])
 def test_all_splits_together(data_dir, split):
-  assert len(tasks.load('shapes', data_dir).read(split)) == 630
+  assert len(tasks.load('figures', data_dir).read(split)) == 630
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_all_splits_together(data_dir, split):
 )
 def test_bad_splits(data_dir, split, message):
   with pytest.raises(ValueError, match=message):
-    tasks.load('shapes', data_dir).read(split)
+    tasks.load('figures', data_dir).read(split)
 
 
 def test_the_fingerprint_is_of_images_and_labels(data_dir, tmp_path):
@@ -171,11 +171,11 @@ def test_the_fingerprint_is_of_images_and_labels(data_dir, tmp_path):
   annotated[0]['note'] = 'else'
   store(
     tmp_path,
-    'shapes',
+    'figures',
     {'changed': changed, 'relabelled': relabelled, 'annotated': annotated},
   )
-  other = tasks.load('shapes', tmp_path)
-  same = tasks.load('shapes', data_dir).read('train').fingerprint
+  other = tasks.load('figures', tmp_path)
+  same = tasks.load('figures', data_dir).read('train').fingerprint
   assert other.read('annotated').fingerprint == same
   assert other.read('changed').fingerprint != same
   assert other.read('relabelled').fingerprint != same
