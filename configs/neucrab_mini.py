@@ -8,8 +8,8 @@ each task, and judges the measures by the accuracies that fine-tuning on the
 same examples led to. Those are bundled too. `neucrab_mini.py:mini_1` takes one
 group alone.
 
-Left out is `early_stopping`, which fine-tunes every checkpoint on every task:
-one of mini_1 took 16 s of CPU, which makes 45 minutes in all. To have it:
+Left out is `early_stopping`, which fine-tunes every checkpoint on every task
+and takes far longer than all others together. To have it:
 
   --config.rank.measures=early_stopping,nleep,knn,num_parameters
 
