@@ -102,7 +102,8 @@ _ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 # Of the images that a CPU has in work at once: what four of 224 px make on
-# their way stays in its cache.
+# their way stays in its cache. With fewer, the matrices get too small.
+_IMAGES_AT_ONCE = 4
 _PIXELS_AT_ONCE = 4 * 224 * 224
 
 
@@ -158,11 +159,11 @@ def infer(
     features [B, D] and logits [B, Z], or None without a head.
   """
   batch_size, height, width, _ = images.shape
-  most = _PIXELS_AT_ONCE // (height * width)
+  most = max(_PIXELS_AT_ONCE // (height * width), _IMAGES_AT_ONCE)
   if jax.default_backend() != 'cpu' or most >= batch_size:
     return module.apply(variables, images)
   # Those that divide the batch, so that there is one shape, compiled once.
-  at_once = max(n for n in range(1, max(most, 1) + 1) if batch_size % n == 0)
+  at_once = max(n for n in range(1, most + 1) if batch_size % n == 0)
   outputs = jax.lax.map(
     lambda part: module.apply(variables, part),
     images.reshape(-1, at_once, *images.shape[1:]),

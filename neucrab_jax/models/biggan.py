@@ -22,7 +22,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.models import outputs, slim
+from neucrab_jax.models import outputs, pooling, slim
 
 _EPSILON = 1e-12  # Of normalising a vector: its least squared length.
 
@@ -74,10 +74,10 @@ class _SpectralConv(nn.Module):
     norm, updated = _power_iteration(matrix, u.value)
     if train and not self.is_initializing():
       u.value = updated
-    x = jax.lax.conv_general_dilated(
+    x = slim.convolve(
       x,
       kernel / norm,
-      window_strides=(1, 1),
+      strides=(1, 1),
       padding='SAME',
       dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
       precision=slim.PRECISION,
@@ -106,7 +106,7 @@ class _Attention(nn.Module):
       )
 
     def pooled(x):
-      return nn.max_pool(x, (2, 2), strides=(2, 2), padding='VALID')
+      return pooling.max_pool(x, 2, 2, 'VALID')
 
     def flat(x):
       return x.reshape(batch, -1, x.shape[-1])

@@ -10,11 +10,10 @@ Axes: B batch, H, W space, C channels.
 
 from collections.abc import Callable, Sequence
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.models import slim
+from neucrab_jax.models import pooling, slim
 
 # What the five unpadded strides of the three networks leave one cell of.
 MIN_SIZE = 75
@@ -70,11 +69,11 @@ def convolutions(width: float, *, train: bool) -> Conv:
 
 
 def average(x: jax.Array) -> jax.Array:
-  return slim.average_pool_same(x, 3)
+  return pooling.average_pool(x, 3)
 
 
 def strided_max(x: jax.Array) -> jax.Array:
-  return nn.max_pool(x, (3, 3), strides=(2, 2), padding='VALID')
+  return pooling.max_pool(x, 3, 2, 'VALID')
 
 
 def stem(conv: Conv, x: jax.Array) -> jax.Array:

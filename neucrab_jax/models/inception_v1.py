@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.models import outputs, slim
+from neucrab_jax.models import outputs, pooling, slim
 
 _DROPOUT = 0.2
 _WINDOW = 7  # Of the last average.
@@ -40,10 +40,6 @@ _BLOCKS = {
 _POOLED = {'Mixed_3b': 3, 'Mixed_4b': 3, 'Mixed_5b': 2}
 
 
-def _max_pool(x: jax.Array, size: int, stride: int) -> jax.Array:
-  return nn.max_pool(x, (size, size), strides=(stride, stride), padding='SAME')
-
-
 class _Mixed(nn.Module):
   """Four branches over the same map, concatenated.
 
@@ -66,7 +62,7 @@ class _Mixed(nn.Module):
     branch_1 = conv(branch_1, c1_wide, 3, 'Branch_1/Conv2d_0b_3x3')
     branch_2 = conv(x, c2, 1, 'Branch_2/Conv2d_0a_1x1')
     branch_2 = conv(branch_2, c2_wide, 3, f'Branch_2/{self.wide}')
-    branch_3 = conv(_max_pool(x, 3, 1), c3, 1, 'Branch_3/Conv2d_0b_1x1')
+    branch_3 = conv(pooling.max_pool(x, 3, 1), c3, 1, 'Branch_3/Conv2d_0b_1x1')
     return jnp.concatenate([branch_0, branch_1, branch_2, branch_3], axis=-1)
 
 
@@ -112,12 +108,12 @@ class InceptionV1(nn.Module):
     x = slim.Conv(channels(64), 7, stride=2, name='Conv2d_1a_7x7')(
       images, train=train
     )
-    x = _max_pool(x, 3, 2)
+    x = pooling.max_pool(x, 3, 2)
     x = slim.Conv(channels(64), 1, name='Conv2d_2b_1x1')(x, train=train)
     x = slim.Conv(channels(192), 3, name='Conv2d_2c_3x3')(x, train=train)
     for name, block in _BLOCKS.items():
       if name in _POOLED:
-        x = _max_pool(x, _POOLED[name], 2)
+        x = pooling.max_pool(x, _POOLED[name], 2)
       # The checkpoints have one scope that is misnamed.
       wide = 'Conv2d_0a_3x3' if name == 'Mixed_5b' else 'Conv2d_0b_3x3'
       x = _Mixed(tuple(map(channels, block)), wide, name=name)(x, train=train)

@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.models import outputs, slim
+from neucrab_jax.models import outputs, pooling, slim
 
 _DROPOUT = 0.2
 _WINDOW = 7  # Of the last average, unless the map is smaller.
@@ -38,10 +38,6 @@ _BLOCKS = {
   'Mixed_5b': (352, 192, 320, 160, 224, 128),
   'Mixed_5c': (352, 192, 320, 192, 224, 128),
 }
-
-
-def _max_pool(x: jax.Array, stride: int) -> jax.Array:
-  return nn.max_pool(x, (3, 3), strides=(stride, stride), padding='SAME')
 
 
 class _SeparableConv(nn.Module):
@@ -114,7 +110,9 @@ class _Mixed(nn.Module):
     branch_2 = conv(branch_2, c2_wide, 3, 'Branch_2/Conv2d_0b_3x3')
     branch_2 = conv(branch_2, c2_wide, 3, 'Branch_2/Conv2d_0c_3x3')
     pooled = (
-      _max_pool(x, 1) if self.max_pooled else slim.average_pool_same(x, 3)
+      pooling.max_pool(x, 3, 1)
+      if self.max_pooled
+      else pooling.average_pool(x, 3)
     )
     branch_3 = conv(pooled, c3, 1, 'Branch_3/Conv2d_0b_1x1')
     return jnp.concatenate([branch_0, branch_1, branch_2, branch_3], axis=-1)
@@ -136,7 +134,9 @@ class _Reduction(nn.Module):
     branch_1 = conv(x, c1, 1, 'Branch_1/Conv2d_0a_1x1')
     branch_1 = conv(branch_1, c1_wide, 3, 'Branch_1/Conv2d_0b_3x3')
     branch_1 = conv(branch_1, c1_wide, 3, 'Branch_1/Conv2d_1a_3x3', stride=2)
-    return jnp.concatenate([branch_0, branch_1, _max_pool(x, 2)], axis=-1)
+    return jnp.concatenate(
+      [branch_0, branch_1, pooling.max_pool(x, 3, 2)], axis=-1
+    )
 
 
 class InceptionV2(nn.Module):
@@ -172,10 +172,10 @@ class InceptionV2(nn.Module):
     channels = self._channels
     multiplier = min(channels(64) // images.shape[-1], _DEPTHWISE_FILTERS)
     x = _SeparableConv(channels(64), multiplier, name='Conv2d_1a_7x7')(images)
-    x = _max_pool(x, 2)
+    x = pooling.max_pool(x, 3, 2)
     x = slim.Conv(channels(64), 1, name='Conv2d_2b_1x1')(x, train=train)
     x = slim.Conv(channels(192), 3, name='Conv2d_2c_3x3')(x, train=train)
-    x = _max_pool(x, 2)
+    x = pooling.max_pool(x, 3, 2)
     for name, block in _BLOCKS.items():
       block = tuple(map(channels, block))
       if len(block) == 4:
@@ -183,7 +183,7 @@ class InceptionV2(nn.Module):
       else:
         # Only the last block takes a maximum.
         x = _Mixed(block, name == 'Mixed_5c', name=name)(x, train=train)
-    x = slim.windowed_average(x, _WINDOW)
+    x = pooling.windowed_average(x, _WINDOW)
     features = jnp.mean(x, axis=(1, 2))
     logits = slim.head(
       x,

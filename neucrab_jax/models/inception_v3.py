@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.models import inception, outputs, slim
+from neucrab_jax.models import inception, outputs, pooling, slim
 
 _DROPOUT = 0.2
 _WINDOW = 8  # Of the last average, unless the map is smaller.
@@ -118,7 +118,7 @@ class InceptionV3(nn.Module):
     x = inception.stem(conv, images)
     for name, branches in _BLOCKS.items():
       x = inception.mixed(conv, x, name, branches)
-    x = slim.windowed_average(x, _WINDOW)
+    x = pooling.windowed_average(x, _WINDOW)
     features = jnp.mean(x, axis=(1, 2))
     logits = slim.head(
       x,

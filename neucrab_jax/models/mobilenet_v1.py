@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.models import depthwise, outputs, slim
+from neucrab_jax.models import depthwise, outputs, pooling, slim
 
 _DROPOUT = 0.001
 _WINDOW = 7  # Of the last average, unless the map is smaller.
@@ -78,7 +78,7 @@ class MobileNetV1(nn.Module):
         x, train=train
       )
       x = conv(x, f'Conv2d_{i}_pointwise', channels, 1)
-    x = slim.windowed_average(x, _WINDOW)
+    x = pooling.windowed_average(x, _WINDOW)
     features = jnp.mean(x, axis=(1, 2))
     logits = slim.head(
       x,

@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.models import outputs, slim
+from neucrab_jax.models import outputs, pooling, slim
 
 # slim's resnet_arg_scope: batch_norm_epsilon and batch_norm_decay.
 _EPSILON = 1e-5
@@ -95,7 +95,7 @@ class ResNetV1(nn.Module):
       or None without a head.
     """
     x = _conv(self.width, 7, 2, name='conv1')(images, train=train)
-    x = nn.max_pool(x, (3, 3), strides=(2, 2), padding='SAME')
+    x = pooling.max_pool(x, 3, 2)
     for block, count in enumerate(self.units, start=1):
       for unit in range(1, count + 1):
         strides = unit == count and block < len(self.units)

@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.models import outputs, slim
+from neucrab_jax.models import outputs, pooling, slim
 
 # slim's resnet_arg_scope: batch_norm_epsilon and batch_norm_decay.
 _EPSILON = 1e-5
@@ -143,7 +143,7 @@ class ResNetV2(nn.Module):
       name='conv1',
     )(images, train=train)
     if self.root_pool:
-      x = nn.max_pool(x, (3, 3), strides=(2, 2), padding='SAME')
+      x = pooling.max_pool(x, 3, 2)
     for block, count in enumerate(self.units, start=1):
       width = self.width * 2 ** (block - 1)
       for unit in range(1, count + 1):

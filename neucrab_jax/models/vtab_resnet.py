@@ -24,7 +24,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.models import outputs, slim
+from neucrab_jax.models import outputs, pooling, slim
 
 _DECAY = 0.99
 
@@ -117,7 +117,7 @@ class VTABResNet(nn.Module):
       return shortcut + y
 
     x = conv(images, 'root_block', self.width, 7, self.root_stride)
-    x = nn.max_pool(_pad(x, 3), (3, 3), strides=(2, 2), padding='VALID')
+    x = pooling.max_pool(_pad(x, 3), 3, 2, 'VALID')
     for block, count in enumerate(self.units, start=1):
       for index in range(1, count + 1):
         first = index == 1 and block > 1
