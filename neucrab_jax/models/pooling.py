@@ -26,19 +26,15 @@ def _reduce_windows(
   padding: str,
 ) -> jax.Array:
   """Combines what a window of [B, H, W, C] sees, one axis after the other."""
-  pads = jax.lax.padtype_to_pads(
+  rows, columns = jax.lax.padtype_to_pads(
     x.shape[1:3], (size, size), (stride, stride), padding
   )
-  for axis, around in zip((1, 2), pads, strict=True):
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = around
-    padded = jnp.pad(x, widths, constant_values=fill)
-    last = (padded.shape[axis] - size) // stride * stride
-    shifted = [
-      jax.lax.slice_in_dim(padded, i, i + last + 1, stride, axis)
-      for i in range(size)
-    ]
-    x = functools.reduce(combine, shifted)
+  for window, strides, around in (
+    ((size, 1), (stride, 1), (rows, (0, 0))),
+    ((1, size), (1, stride), ((0, 0), columns)),
+  ):
+    seen = slim.windows(x, window, strides, around, fill=fill)
+    x = functools.reduce(combine, seen)
   return x
 
 

@@ -7,6 +7,7 @@ Axes: B batch, H, W space, C channels.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,32 @@ DECAY = 0.9997
 
 def identity(x: jax.Array) -> jax.Array:
   return x
+
+
+def windows(
+  x: jax.Array,
+  size: Sequence[int],
+  strides: Sequence[int],
+  padding: str | Sequence[tuple[int, int]],
+  *,
+  fill: float = 0,
+) -> list[jax.Array]:
+  """What each place of an [h, w] window sees of [B, H, W, C], as h·w maps."""
+  if isinstance(padding, str):
+    padding = jax.lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
+  padded = jnp.pad(x, [(0, 0), *padding, (0, 0)], constant_values=fill)
+  lasts = [
+    (length - side) // stride * stride
+    for length, side, stride in zip(
+      padded.shape[1:3], size, strides, strict=True
+    )
+  ]
+  return [
+    padded[
+      :, i : i + lasts[0] + 1 : strides[0], j : j + lasts[1] + 1 : strides[1]
+    ]
+    for i, j in itertools.product(*map(range, size))
+  ]
 
 
 def differentiated_as(
@@ -68,14 +95,18 @@ def convolve(
   padding: str | Sequence[tuple[int, int]],
   **options: Any,
 ) -> jax.Array:
-  """As `lax.conv_general_dilated`, in the way that is fast where it runs."""
+  """As `lax.conv_general_dilated`, in the way that is fast where it runs.
+
+  A 1×1 kernel is a matmul. So is one that is larger than the map, as XLA would
+  be a hundred times slower on a CPU.
+  """
+  size = kernel.shape[:2]
+  if size == (1, 1) or any(np.greater(size, x.shape[1:3])):
+    seen = jnp.concatenate(windows(x, size, strides, padding), axis=-1)
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    return jnp.matmul(seen, matrix, precision=options['precision'])
   if isinstance(padding, str):
-    padding = jax.lax.padtype_to_pads(
-      x.shape[1:3], kernel.shape[:2], strides, padding
-    )
-  if kernel.shape[:2] == (1, 1) and not np.any(padding):
-    seen = x[:, :: strides[0], :: strides[1]]
-    return jnp.matmul(seen, kernel[0, 0], precision=options['precision'])
+    padding = jax.lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
   conv = functools.partial(
     jax.lax.conv_general_dilated,
     window_strides=strides,

@@ -15,8 +15,12 @@ _OPTIONS = {
 
 @pytest.mark.parametrize('padding', ['SAME', 'VALID', ((2, 0), (1, 3))])
 @pytest.mark.parametrize('stride', [1, 2])
-@pytest.mark.parametrize('size', [(1, 1), (3, 3), (1, 7), (7, 1), (2, 5)])
+@pytest.mark.parametrize(
+  'size', [(1, 1), (3, 3), (1, 7), (7, 1), (2, 5), (8, 8)]
+)
 def test_convolve_and_its_gradients_are_those_of_lax(size, stride, padding):
+  if size == (8, 8) and padding != 'SAME':
+    pytest.skip('the kernel has no place on the map')
   rng = np.random.default_rng(0)
   x = rng.normal(size=(2, 7, 8, 4)).astype('f4')
   kernel = rng.normal(size=(*size, 4, 20)).astype('f4')
