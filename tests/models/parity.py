@@ -12,6 +12,7 @@ import hashlib
 import json
 import pathlib
 
+import flax.linen as nn
 import jax
 import numpy as np
 from flax import traverse_util
@@ -79,8 +80,13 @@ def images(size: int) -> np.ndarray:
   return values * np.float32(2) - np.float32(1)
 
 
-def variables(architecture: str, module) -> dict:
-  """The weights, where the module asks for them; all must find a place."""
+@functools.lru_cache(maxsize=1)
+def network(architecture: str) -> tuple[nn.Module, dict]:
+  """The module and the weights, of which each must find its place in it."""
+  logits = f'logits_{manifest(architecture)["image_size"]}'
+  module = models.build(
+    architecture, num_classes=reference(architecture)[logits].shape[-1]
+  )
   stored = weights(architecture)
   named = {new: stored[old] for old, new in naming.to_flax(stored).items()}
   expected = jax.eval_shape(module.init, jax.random.key(0), images(224))
@@ -94,9 +100,8 @@ def variables(architecture: str, module) -> dict:
   )
   for name, (_, shape) in scopes.items():
     assert named[name].shape == shape, (name, named[name].shape, shape)
-  return traverse_util.unflatten_dict(
-    {scope: named[name] for name, (scope, _) in scopes.items()}
-  )
+  variables = {scope: named[name] for name, (scope, _) in scopes.items()}
+  return module, traverse_util.unflatten_dict(variables)
 
 
 def _error(given, expected) -> float:
@@ -106,9 +111,8 @@ def _error(given, expected) -> float:
 def check(architecture: str, size: int) -> None:
   """Asserts that features, and at the network's own size logits, agree."""
   expected = reference(architecture)
-  num_classes = expected[f'logits_{manifest(architecture)["image_size"]}']
-  module = models.build(architecture, num_classes=num_classes.shape[-1])
-  outputs = jax.jit(module.apply)(variables(architecture, module), images(size))
+  module, variables = network(architecture)
+  outputs = jax.jit(module.apply)(variables, images(size))
   features = expected[f'features_{size}']
   if features.ndim == 4:  # The original leaves them spatial.
     features = features.mean((1, 2))

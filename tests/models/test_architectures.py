@@ -22,6 +22,7 @@ _SHARED = {
   'inception',
   'inverted_residual',
   'outputs',
+  'pooling',
   'slim',
 }
 
