@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pooling by a few shifted copies of the map.
 
-XLA's windowed reductions take two to eight times as long on a CPU.
+XLA's windowed reductions take several times as long on a CPU.
 
 Axes: B batch, H, W space, C channels.
 """

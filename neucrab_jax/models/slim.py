@@ -75,9 +75,8 @@ def _with_a_row_more(
   """A convolution at stride 1 that makes one row too many, cut off again.
 
   On a CPU, XLA leaves convolutions to YNNPACK, but for those whose output is
-  larger than their input. These it leaves to Eigen, which is faster: by one
-  third where there are many channels, and by up to six times where there are
-  few. Backwards it would be the slower way.
+  larger than their input. These it leaves to Eigen, which is faster, above all
+  where there are few channels. Backwards it would be the slower way.
   """
   (above, below), columns = padding
   height = kernel.shape[0]
@@ -97,8 +96,8 @@ def convolve(
 ) -> jax.Array:
   """As `lax.conv_general_dilated`, in the way that is fast where it runs.
 
-  A 1×1 kernel is a matmul. So is one that is larger than the map, as XLA would
-  be a hundred times slower on a CPU.
+  A 1×1 kernel is a matmul. So is one that is larger than the map, of which XLA
+  has only a slow loop on a CPU.
   """
   size = kernel.shape[:2]
   if size == (1, 1) or any(np.greater(size, x.shape[1:3])):
