@@ -315,6 +315,8 @@ def layer_flops(jaxpr):
     elif equation.primitive.name == 'dot_general':  # a 1×1 convolution
       kernel, out = equation.invars[1].aval.shape, equation.outvars[0].aval
       total += 2 * out.size * kernel[0]
+    elif equation.primitive.name == 'cond':  # a branch for each platform
+      total += layer_flops(equation.params['branches'][-1].jaxpr)
     for inner in equation.params.values():
       if hasattr(inner, 'jaxpr'):
         total += layer_flops(inner.jaxpr)
