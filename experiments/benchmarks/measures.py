@@ -14,9 +14,9 @@ used. The JSON has all of it, and is written anew after each row.
 LogME misses its bar: it needs f64, and there the product of the features with
 themselves and its reduction to a tridiagonal matrix, which LAPACK does slower
 on two threads than on one, take more than the fifth of the rival's time by
-themselves. kNN meets its bar in some runs and misses it in others: all but a
-twentieth of its time is the product of the features with themselves, of which
-it computes one half, as fast as BLAS's own routine for that does.
+themselves. kNN meets its bar in some runs and misses it in others: nearly
+all of its time is the product of the features with themselves, of which it
+computes one half.
 """
 
 import argparse
