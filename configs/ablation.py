@@ -2,7 +2,7 @@
 r"""NLEEP's own parameters: how its agreement depends on them.
 
   python -m neucrab_jax.evaluate --config=configs/ablation.py \
-      --config.features='DIR/*.npz' --config.accuracies=truth.csv
+      --config.features='DIR/*.npz' --config.accuracies=accuracies.csv
 
 sweeps, as the paper does, the energy that PCA keeps and the components per
 class, and beyond it the covariance and the seed. Files of features are those of
@@ -17,7 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.features = ''
   config.accuracies = ''
   # Which accuracies, where there are several.
-  config.truth = ''
+  config.accuracy = ''
   config.task = ''
 
   config.sweep = ml_collections.ConfigDict()

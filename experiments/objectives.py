@@ -56,8 +56,7 @@ class Batch(NamedTuple):
 
 def scale(images: jax.Array) -> jax.Array:
   """Pixels from 0 to 255, to `VALUE_RANGE`."""
-  low, high = VALUE_RANGE
-  return low + images.astype(jnp.float32) * ((high - low) / 255)
+  return checkpoints.to_value_range(images, VALUE_RANGE)
 
 
 def _augment(key: jax.Array, image: jax.Array) -> jax.Array:

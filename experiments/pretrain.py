@@ -27,7 +27,7 @@ from rich import progress
 import neucrab_jax
 from experiments import generative, objectives, sources
 from experiments import recipes as recipes_lib
-from neucrab_jax import models, records, spelling
+from neucrab_jax import models, storage, spelling
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train.')
 
@@ -301,9 +301,9 @@ def main(argv):
       stored, record = pretrain(name, config, tick=tick)
       bars.update(bar, completed=steps[name] or 1)
       weights = pathlib.Path(config.out) / group / f'{name}.npz'
-      records.write_npz(weights, stored, compress=True)
+      storage.write_npz(weights, stored, compress=True)
       record['sha256'] = hashlib.sha256(weights.read_bytes()).hexdigest()
-      records.write_json(weights.with_suffix('.json'), record)
+      storage.write_json(weights.with_suffix('.json'), record)
 
 
 if __name__ == '__main__':

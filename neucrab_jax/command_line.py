@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the binaries share: flags, the compilation cache, exit statuses.
+"""What the commands share: flags, the compilation cache, exit statuses.
 
 def main(config, workdir) -> int: ...
 
@@ -8,9 +8,11 @@ if __name__ == '__main__':
   command_line.start(main)
 """
 
+import json
 import pathlib
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import ml_collections
@@ -31,10 +33,18 @@ _DISTRIBUTED = flags.DEFINE_bool(
   'Join the other processes of a TPU pod or cluster: start the same command '
   'on every host. The first one writes.',
 )
-flags.mark_flag_as_required('config')
 
 # Exit statuses beside 0: something failed, the input was bad, Ctrl-C.
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+class Interrupted(Exception):
+  """Ctrl-C ended a run; the same command goes on from what was done."""
+
+
+def settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """A config as JSON has it, for `config.json` and reports."""
+  return json.loads(config.to_json_best_effort())
 
 
 def _default_workdir() -> str:
@@ -69,11 +79,12 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 def start(main: Callable[[ml_collections.ConfigDict, str], int]) -> None:
-  """Parses the flags, runs a binary and exits with its status.
+  """Parses the flags, runs a command and exits with its status.
 
   Args:
     main: takes the config and the folder for the results, and gives the exit
-      status. A `ValueError`, `OSError` or `RuntimeError` from it is bad input.
+      status. A `ValueError`, `OSError` or `RuntimeError` from it is bad input;
+      `Interrupted` is Ctrl-C.
   """
 
   def run(argv: list[str]) -> int:
@@ -86,8 +97,11 @@ def start(main: Callable[[ml_collections.ConfigDict, str], int]) -> None:
       jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
     try:
       return main(_CONFIG.value, _WORKDIR.value or _default_workdir())
+    except Interrupted:
+      return INTERRUPTED
     except (ValueError, OSError, RuntimeError) as error:
       return _refuse(error)
 
+  flags.mark_flag_as_required('config')
   logging.set_verbosity(logging.WARNING)
   app.run(run, flags_parser=_parse_flags)

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 
-from neucrab_jax import records
+from neucrab_jax import storage
 
 ARRAYS = {
   'x': np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -32,16 +32,16 @@ def assert_same(arrays, expected):
 @pytest.fixture
 def archive(tmp_path):
   path = tmp_path / 'arrays.npz'
-  records.write_npz(path, ARRAYS)
+  storage.write_npz(path, ARRAYS)
   return path
 
 
 def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
   path = tmp_path / 'record.json'
-  records.write_json(path, {'old': 1})
+  storage.write_json(path, {'old': 1})
 
   def write_half():
-    with records.atomic_path(path) as temporary:
+    with storage.atomic_path(path) as temporary:
       temporary.write_text('{"half":')
       raise RuntimeError('out of ideas')
 
@@ -53,8 +53,8 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path):
   path = tmp_path / 'record.txt'
-  records.write_text(path, 'old')
-  with records.atomic_path(path) as temporary:
+  storage.write_text(path, 'old')
+  with storage.atomic_path(path) as temporary:
     temporary.write_text('new')
     assert path.read_text() == 'old'
   assert path.read_text() == 'new'
@@ -63,9 +63,9 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path):
 
 def test_of_two_writers_the_last_one_wins(tmp_path):
   path = tmp_path / 'record.txt'
-  with records.atomic_path(path) as outer:
+  with storage.atomic_path(path) as outer:
     outer.write_text('last')
-    with records.atomic_path(path) as inner:
+    with storage.atomic_path(path) as inner:
       inner.write_text('first')
     assert path.read_text() == 'first'
   assert path.read_text() == 'last'
@@ -73,7 +73,7 @@ def test_of_two_writers_the_last_one_wins(tmp_path):
 
 
 def test_a_record_is_as_readable_as_any_other_file(tmp_path):
-  records.write_text(tmp_path / 'record', '')
+  storage.write_text(tmp_path / 'record', '')
   (tmp_path / 'other').touch()
   modes = {file.stat().st_mode for file in tmp_path.iterdir()}
   assert len(modes) == 1
@@ -85,7 +85,7 @@ def test_writers_in_threads_leave_the_umask_alone(tmp_path):
     threads = [
       threading.Thread(
         target=lambda i=i: [
-          records.write_text(tmp_path / f'{i}', str(j)) for j in range(50)
+          storage.write_text(tmp_path / f'{i}', str(j)) for j in range(50)
         ]
       )
       for i in range(4)
@@ -108,13 +108,13 @@ def test_arrays_come_back_as_they_were(tmp_path, compress):
     'empty': np.zeros((0, 5), np.int64),
     'text': np.array('{}'),
   }
-  records.write_npz(path, arrays, compress=compress)
-  assert_same(records.read_npz(path), arrays)
+  storage.write_npz(path, arrays, compress=compress)
+  assert_same(storage.read_npz(path), arrays)
 
 
 def test_objects_are_not_written(tmp_path):
   with pytest.raises(ValueError, match="'bad' holds Python objects"):
-    records.write_npz(tmp_path / 'a.npz', {'bad': np.array([{}, None])})
+    storage.write_npz(tmp_path / 'a.npz', {'bad': np.array([{}, None])})
   assert not list_names(tmp_path)
 
 
@@ -124,8 +124,8 @@ def test_pickled_objects_are_refused_and_never_run(tmp_path):
       return (os.mkdir, (str(tmp_path / 'sprung'),))
 
   np.savez(tmp_path / 'trap.npz', x=np.array([Trap()], object))
-  with pytest.raises(records.DamagedFileError, match='pickled Python objects'):
-    records.read_npz(tmp_path / 'trap.npz')
+  with pytest.raises(storage.DamagedFileError, match='pickled Python objects'):
+    storage.read_npz(tmp_path / 'trap.npz')
   assert list_names(tmp_path) == ['trap.npz']
 
 
@@ -143,28 +143,28 @@ def _npy():
 def test_other_files_are_said_to_be_no_npz(tmp_path, content):
   path = tmp_path / 'other.npz'
   path.write_bytes(content)
-  with pytest.raises(records.DamagedFileError, match='not a readable'):
-    records.read_npz(path)
+  with pytest.raises(storage.DamagedFileError, match='not a readable'):
+    storage.read_npz(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
   with pytest.raises(FileNotFoundError, match=r'nowhere\.npz'):
-    records.read_npz(tmp_path / 'nowhere.npz')
+    storage.read_npz(tmp_path / 'nowhere.npz')
 
 
 def test_every_truncation_is_noticed(archive):
   whole = archive.read_bytes()
   for length in range(len(whole)):
     archive.write_bytes(whole[:length])
-    with pytest.raises(records.DamagedFileError):
-      records.read_npz(archive)
+    with pytest.raises(storage.DamagedFileError):
+      storage.read_npz(archive)
 
 
 @pytest.mark.parametrize('compress', [False, True])
 @pytest.mark.parametrize('bit', [0, 5])
 def test_no_flipped_bit_changes_an_array_unnoticed(tmp_path, bit, compress):
   path = tmp_path / 'arrays.npz'
-  records.write_npz(path, ARRAYS, compress=compress)
+  storage.write_npz(path, ARRAYS, compress=compress)
   whole = path.read_bytes()
   noticed = 0
   for index in range(len(whole)):
@@ -172,8 +172,8 @@ def test_no_flipped_bit_changes_an_array_unnoticed(tmp_path, bit, compress):
     damaged[index] ^= 1 << bit
     path.write_bytes(damaged)
     try:
-      arrays = records.read_npz(path)
-    except records.DamagedFileError:
+      arrays = storage.read_npz(path)
+    except storage.DamagedFileError:
       noticed += 1
     else:
       # Some bits, such as those of a date, mean nothing to us. One of the
@@ -199,7 +199,7 @@ def test_no_flipped_bit_changes_an_array_unnoticed(tmp_path, bit, compress):
   ],
 )
 def test_different_sequences_have_different_digests(one, other):
-  assert records.digest(*one) != records.digest(*other)
+  assert storage.digest(*one) != storage.digest(*other)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_different_sequences_have_different_digests(one, other):
 def test_the_digest_is_of_the_values_not_of_their_layout(array):
   array = np.asarray(array)
   copy = array.copy(order='C')
-  assert records.digest(array) == records.digest(copy)
+  assert storage.digest(array) == storage.digest(copy)
 
 
 def test_sources_have_a_digest_that_follows_them(tmp_path, monkeypatch):
@@ -226,38 +226,38 @@ def test_sources_have_a_digest_that_follows_them(tmp_path, monkeypatch):
     (tmp_path / 'digested' / f'{name}.py').write_text('')
   import digested
 
-  before = records.digest_sources(digested)
-  assert before == records.digest_sources(digested)
+  before = storage.digest_sources(digested)
+  assert before == storage.digest_sources(digested)
   (tmp_path / 'digested' / 'part.py').write_text('x = 1')
-  assert before != records.digest_sources(digested)
+  assert before != storage.digest_sources(digested)
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
 def test_json_has_no_nan(tmp_path, value):
   with pytest.raises(ValueError, match='JSON compliant'):
-    records.write_json(tmp_path / 'record.json', {'score': [value]})
+    storage.write_json(tmp_path / 'record.json', {'score': [value]})
   assert not list_names(tmp_path)
 
 
 def test_a_folder_that_is_a_file_is_not_writable(tmp_path):
   (tmp_path / 'file').touch()
   with pytest.raises(ValueError, match=r'Cannot write to .*file'):
-    records.check_writable(tmp_path / 'file' / 'below')
+    storage.check_writable(tmp_path / 'file' / 'below')
 
 
 def test_a_writable_folder_is_made_and_left_empty(tmp_path):
-  records.check_writable(tmp_path / 'new')
+  storage.check_writable(tmp_path / 'new')
   assert not list_names(tmp_path / 'new')
 
 
 def test_of_two_claims_one_is_refused(tmp_path):
   path = tmp_path / 'deep' / 'record.json'
-  with records.claim(path) as first:
-    with records.claim(path) as second:
+  with storage.claim(path) as first:
+    with storage.claim(path) as second:
       assert (first, second) == (True, False)
-    with records.claim(tmp_path / 'deep' / 'other.json') as other:
+    with storage.claim(tmp_path / 'deep' / 'other.json') as other:
       assert other
-  with records.claim(path) as third:
+  with storage.claim(path) as third:
     assert third
 
 
@@ -265,8 +265,8 @@ def test_the_claim_of_a_killed_process_is_free_again(tmp_path):
   path = tmp_path / 'record.json'
   code = (
     'import time\n'
-    'from neucrab_jax import records\n'
-    f'with records.claim({str(path)!r}) as mine:\n'
+    'from neucrab_jax import storage\n'
+    f'with storage.claim({str(path)!r}) as mine:\n'
     '  print(mine, flush=True)\n'
     '  time.sleep(60)\n'
   )
@@ -275,10 +275,10 @@ def test_the_claim_of_a_killed_process_is_free_again(tmp_path):
   )
   try:
     assert process.stdout.readline() == 'True\n'
-    with records.claim(path) as mine:
+    with storage.claim(path) as mine:
       assert not mine
   finally:
     process.kill()
     process.wait()
-  with records.claim(path, wait=True) as mine:
+  with storage.claim(path, wait=True) as mine:
     assert mine

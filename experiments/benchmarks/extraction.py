@@ -21,7 +21,7 @@ import numpy as np
 from absl import app, flags
 from rich import console, table
 
-from neucrab_jax import checkpoints, features, records, tasks
+from neucrab_jax import checkpoints, features, storage, tasks
 from neucrab_jax.tasks import arrays
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -71,7 +71,6 @@ def _prepare_bare(
 ) -> Callable[[], None]:
   """The network alone, on batches that are ready."""
   checkpoint = backbone.checkpoint
-  low, high = np.float32(checkpoint.value_range)
   images = np.stack(
     [
       tasks.resize(
@@ -80,7 +79,7 @@ def _prepare_bare(
       for decode in examples.open(np.arange(len(examples)))
     ]
   ).astype(np.float32)
-  images = low + images * ((high - low) / 255)
+  images = checkpoints.to_value_range(images, checkpoint.value_range)
   batches = [
     images[start : start + batch_size]
     for start in range(0, len(images), batch_size)
@@ -183,7 +182,7 @@ def main(argv):
     )
   console.Console(highlight=False).print(rows)
   if _JSON.value:
-    records.write_json(_JSON.value, results)
+    storage.write_json(_JSON.value, results)
 
 
 if __name__ == '__main__':

@@ -21,7 +21,7 @@ import optax
 from absl import app, flags
 from rich import console, table
 
-from neucrab_jax import checkpoints, records, tasks, training
+from neucrab_jax import checkpoints, storage, tasks, training
 from neucrab_jax.training import data
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -100,7 +100,7 @@ def _prepare_bare(
     def loss_fn(params):
       outputs, updates = module.apply(
         {'params': params['backbone'], 'batch_stats': stats},
-        low + images * ((high - low) / 255.0),
+        checkpoints.to_value_range(images, value_range),
         train=True,
         mutable=['batch_stats'],
       )
@@ -188,7 +188,7 @@ def main(argv):
     )
   console.Console(highlight=False).print(rows)
   if _JSON.value:
-    records.write_json(_JSON.value, results)
+    storage.write_json(_JSON.value, results)
 
 
 if __name__ == '__main__':

@@ -9,28 +9,30 @@ Axes: N examples, K components, S seeds, M checkpoints.
 import csv
 import io
 import itertools
-import json
 import pathlib
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
-from rich import console as rich_console
-from rich import progress, table
 
-from neucrab_jax import features, measures, parallel, records, spelling
-from neucrab_jax.benchmark import (
-  ablation_report,
-  contest,
-  evidence,
-  metrics,
-  scoring,
-  truth,
+from neucrab_jax import (
+  command_line,
+  environment,
+  features,
+  input_files,
+  measures,
+  parallel,
+  progress,
+  spelling,
+  storage,
 )
+from neucrab_jax.benchmark import metrics, record
+from neucrab_jax.benchmark.alignment import MIN_CHECKPOINTS
+from neucrab_jax.finetuning import record as accuracy_record
 from neucrab_jax.ops import covariances, gmm, pca
+from neucrab_jax.reports import ablation_page, ablation_table
 
 SCHEMA = 1
 # EM as `measures.nleep` has it by default.
@@ -38,8 +40,6 @@ _EM = {
   option: measures.default_options('nleep')[option]
   for option in ('max_iterations', 'tolerance')
 }
-
-Record = dict[str, Any]
 
 
 def scores(
@@ -51,7 +51,7 @@ def scores(
   kinds: Sequence[str],
   num_seeds: int,
   seed: int,
-  advance: Callable[[], None] = lambda: None,
+  advance: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[float, int, str, np.ndarray]]:
   """NLEEP of one checkpoint under every combination of its parameters.
 
@@ -90,7 +90,7 @@ def scores(
     p = gmm.predictions(mixtures, columns, labels, num_classes=num_classes)
     p = np.maximum(np.asarray(p, np.float64), np.finfo(np.float32).tiny)
     yield energy, per_class, covariance, np.log(p).mean(axis=1)
-    advance()
+    advance(1)
 
 
 def _check(config: ml_collections.ConfigDict) -> None:
@@ -116,27 +116,27 @@ def _check(config: ml_collections.ConfigDict) -> None:
 def _accuracies(
   config: ml_collections.ConfigDict, names: Sequence[str]
 ) -> dict[str, float]:
-  """The one truth that the files of features have in common with a table."""
+  """The one kind of accuracies on one task that features are judged by."""
   if not config.accuracies:
     raise ValueError('Give --config.accuracies, a CSV or a folder of records.')
   tables = {
     (name, task): found
-    for name, by_task in truth.read(config.accuracies).items()
+    for name, by_task in accuracy_record.read_all(config.accuracies).items()
     for task, found in by_task.items()
-    if config.task in ('', task) and config.truth in ('', name)
+    if config.task in ('', task) and config.accuracy in ('', name)
   }
   if len(tables) != 1:
     raise ValueError(
       f'There are {len(tables)} tables of accuracies to judge by'
       + ''.join(f'; {name} of {task}' for name, task in tables)
-      + '. Name one by --config.truth and --config.task.'
+      + '. Name one by --config.accuracy and --config.task.'
     )
   (found,) = tables.values()
   known = {name: found[name].value for name in names if name in found}
-  if len(known) < contest.MIN_CHECKPOINTS:
+  if len(known) < MIN_CHECKPOINTS:
     raise ValueError(
       f'{len(known)} checkpoints have both features and an accuracy; at least '
-      f'{contest.MIN_CHECKPOINTS} must. Features: {", ".join(names)}. '
+      f'{MIN_CHECKPOINTS} must. Features: {", ".join(names)}. '
       f'Accuracies: {", ".join(found)}.'
     )
   return known
@@ -145,42 +145,41 @@ def _accuracies(
 def _agreements(
   by_setting: dict[tuple[float, int, str], list[np.ndarray]],
   accuracies: Sequence[float],
-) -> list[Record]:
+) -> tuple[record.Setting, ...]:
   """For each setting, the τ of each seed and of the mean over seeds."""
   rows = []
   for (energy, per_class, covariance), found in by_setting.items():
     matrix = np.stack(found, axis=1)  # [S, M]
     taus = [metrics.kendall_tau(row, accuracies) for row in matrix]
-    mean = metrics.kendall_tau(matrix.mean(axis=0), accuracies)
-    defined = [tau for tau in taus if not np.isnan(tau)]
+    known = [tau for tau in taus if not np.isnan(tau)]
+    mean = matrix.mean(axis=0)
     rows.append(
-      {
-        'energy': energy,
-        'components_per_class': per_class,
-        'covariance': covariance,
-        'tau': None if np.isnan(mean) else mean,
-        'tau_by_seed': [None if np.isnan(tau) else tau for tau in taus],
-        'tau_std': statistics.stdev(defined) if len(defined) > 1 else None,
-        'scores': matrix.mean(axis=0).tolist(),
-      }
+      record.Setting(
+        energy=energy,
+        components_per_class=per_class,
+        covariance=covariance,
+        tau=record.defined(metrics.kendall_tau(mean, accuracies)),
+        tau_by_seed=tuple(map(record.defined, taus)),
+        tau_std=statistics.stdev(known) if len(known) > 1 else None,
+        scores=tuple(mean.tolist()),
+      )
     )
-  return rows
+  return tuple(rows)
 
 
-def _csv(ablation: Record) -> str:
+_COLUMNS = ('energy', 'components_per_class', 'covariance', 'tau', 'tau_std')
+
+
+def _csv(ablation: record.Ablation) -> str:
   text = io.StringIO()
-  columns = (
-    'energy', 'components_per_class', 'covariance', 'tau', 'tau_std',
-  )  # fmt: skip
-  writer = csv.DictWriter(
-    text, columns, extrasaction='ignore', lineterminator='\n'
-  )
-  writer.writeheader()
-  writer.writerows(ablation['rows'])
+  writer = csv.writer(text, lineterminator='\n')
+  writer.writerow(_COLUMNS)
+  for row in ablation.rows:
+    writer.writerow([getattr(row, column) for column in _COLUMNS])
   return text.getvalue()
 
 
-def sweep(config: ml_collections.ConfigDict, workdir: str) -> Record:
+def sweep(config: ml_collections.ConfigDict, workdir: str) -> record.Ablation:
   """Sweeps, shows the agreement under each setting, and writes it.
 
   Args:
@@ -195,10 +194,10 @@ def sweep(config: ml_collections.ConfigDict, workdir: str) -> Record:
   """
   _check(config)
   folder = pathlib.Path(workdir).expanduser()
-  records.check_writable(folder)
+  storage.check_writable(folder)
   files = {
     file.stem: file
-    for file in evidence.find(config.features, setting='features')
+    for file in input_files.find(config.features, setting='features')
   }
   if not files:
     raise ValueError("Give --config.features='DIR/*.npz'.")
@@ -211,14 +210,9 @@ def sweep(config: ml_collections.ConfigDict, workdir: str) -> Record:
     * len(options['kinds'])
   )
   by_setting: dict[tuple[float, int, str], list[np.ndarray]] = {}
-  bars = progress.Progress(
-    *progress.Progress.get_default_columns(),
-    console=rich_console.Console(stderr=True),
-  )
-  with bars:
-    bar = bars.add_task('', total=settings * len(accuracies))
+  with progress.bar(settings * len(accuracies)) as bar:
     for name in accuracies:
-      bars.update(bar, description=name)
+      bar.describe(name)
       found = features.read(files[name])
       checked = measures.check_inputs(
         'nleep', features=found.features, labels=found.labels
@@ -228,54 +222,23 @@ def sweep(config: ml_collections.ConfigDict, workdir: str) -> Record:
         checked['labels'],
         **options,
         seed=config.seed,
-        advance=lambda: bars.advance(bar),
+        advance=bar.advance,
       ):
         by_setting.setdefault(tuple(setting), []).append(values)
-  ablation = {
-    'schema': SCHEMA,
-    'checkpoints': list(accuracies),
-    'accuracies': list(accuracies.values()),
-    'left_out': sorted(set(files) - set(accuracies)),
-    'rows': _agreements(by_setting, list(accuracies.values())),
-    'environment': scoring.environment(seed=config.seed),
-  }
+  ablation = record.Ablation(
+    schema=SCHEMA,
+    checkpoints=tuple(accuracies),
+    accuracies=tuple(accuracies.values()),
+    left_out=tuple(sorted(set(files) - set(accuracies))),
+    rows=_agreements(by_setting, list(accuracies.values())),
+    environment=environment.current(seed=config.seed),
+  )
   if parallel.is_primary():
-    given = json.loads(config.to_json_best_effort())
-    records.write_json(folder / 'config.json', given)
-    records.write_json(folder / 'ablation.json', ablation)
-    records.write_text(folder / 'ablation.csv', _csv(ablation))
-    page = ablation_report.render(ablation, config=given)
-    records.write_text(folder / 'report.html', page)
-    _show(ablation, folder)
+    given = command_line.settings(config)
+    storage.write_json(folder / 'config.json', given)
+    storage.write_json(folder / 'ablation.json', ablation)
+    storage.write_text(folder / 'ablation.csv', _csv(ablation))
+    page = ablation_page.render(ablation, config=given)
+    storage.write_text(folder / 'report.html', page)
+    ablation_table.show(ablation, folder)
   return ablation
-
-
-def _show(ablation: Record, folder: pathlib.Path) -> None:
-  console = rich_console.Console(highlight=False)
-  rows = table.Table(
-    title=f"Kendall's τ of NLEEP, {len(ablation['checkpoints'])} checkpoints",
-    caption='of the mean over seeds; ± is one standard deviation of a seed',
-  )
-  for column in ('energy', 'components per class', 'covariance', 'τ', '±'):
-    rows.add_column(column, justify='right')
-  for row in ablation['rows']:
-    rows.add_row(
-      f'{row["energy"]:g}',
-      str(row['components_per_class']),
-      row['covariance'],
-      *(
-        '–' if row[key] is None else f'{row[key]:.3f}'
-        for key in ('tau', 'tau_std')
-      ),
-    )
-  console.print(rows)
-  if ablation['left_out']:
-    console.print(
-      'No accuracy for, and left out: ' + ', '.join(ablation['left_out']),
-      soft_wrap=True,
-      markup=False,
-    )
-  console.print(
-    f'Written to {folder}: report.html, ablation.json, ablation.csv',
-    soft_wrap=True,
-  )

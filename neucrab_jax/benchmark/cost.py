@@ -8,15 +8,16 @@ with the features afterwards is not in them.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from neucrab_jax import checkpoints, models
-from neucrab_jax.benchmark import contest, predictions
+from neucrab_jax.benchmark.alignment import AlignedScores
+from neucrab_jax.benchmark.record import FineTuningCost, MeasureCost
+from neucrab_jax.ranking.predictions import Predictions
 
 # Forward passes that a training step is worth.
 _TRAINING_PASSES = 3
@@ -51,12 +52,12 @@ def network(checkpoint: str) -> tuple[int, float] | None:
   return _network(spec.architecture, spec.image_size)
 
 
-def parameters(duel: contest.Contest) -> np.ndarray | None:
+def parameters(aligned: AlignedScores) -> np.ndarray | None:
   """[M] numbers of parameters, by rankings or specs; None if not all known."""
-  told = duel.parameters()
+  told = aligned.parameters()
   if told is not None:
     return told
-  networks = [network(name) for name in duel.checkpoints]
+  networks = [network(name) for name in aligned.checkpoints]
   if not all(networks):
     return None
   return np.array([found[0] for found in networks if found], np.float64)
@@ -67,38 +68,37 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def of_measures(
-  duel: contest.Contest, scores: Sequence[predictions.Scores]
-) -> dict[str, dict[str, Any]]:
-  """Seconds and FLOPs of each contestant per checkpoint, means over tasks.
+  aligned: AlignedScores, predicted: Sequence[Predictions]
+) -> dict[str, MeasureCost]:
+  """Seconds and FLOPs of each predictor per checkpoint, means over tasks.
 
   Extraction is the same for all measures: it is taken from whichever ranking
   did it, where others found the features cached.
 
   Args:
-    duel: the contest.
-    scores: that it was made from.
+    aligned: scores and accuracies.
+    predicted: that they were made from.
 
   Returns:
-    By name of the contestant: seconds to extract and to score, and FLOPs; None
-    where not known. Whoever has no record of seconds is absent.
+    By name of the predictor; whoever has no record of seconds is absent.
   """
   extract = {
     (entry.task, name): score.seconds['extract']
-    for entry in scores
+    for entry in predicted
     for name, score in entry.scores.items()
     if 'extract' in score.seconds
   }
   found = {}
-  for entrant in duel.contestants:
+  for predictor in aligned.predictors:
     entries = [
       entry
-      for entry in scores
-      if entry.measure == entrant.name and entry.task in duel.tasks
+      for entry in predicted
+      if entry.measure == predictor.name and entry.task in aligned.tasks
     ]
     there = [
       (entry, name)
       for entry in entries
-      for name in duel.checkpoints
+      for name in aligned.checkpoints
       if name in entry.scores and 'score' in entry.scores[name].seconds
     ]
     if not there:
@@ -113,26 +113,25 @@ def of_measures(
       for entry, name in there
       if entry.num_examples and (net := network(name))
     ]
-    found[entrant.name] = {
-      'score_seconds': _mean(
-        [entry.scores[name].seconds['score'] for entry, name in there]
-      ),
+    seconds = [entry.scores[name].seconds['score'] for entry, name in there]
+    found[predictor.name] = MeasureCost(
+      score_seconds=float(np.mean(seconds)),
       # Unknown for one, the mean would be that of the others.
-      'extract_seconds': (
+      extract_seconds=(
         _mean(extracted) if len(extracted) == len(there) else None
       ),
-      'flops': _mean(flops) if len(flops) == len(there) else None,
-    }
+      flops=_mean(flops) if len(flops) == len(there) else None,
+    )
   return found
 
 
-def of_fine_tuning(duel: contest.Contest) -> Mapping[str, float | None]:
+def of_fine_tuning(aligned: AlignedScores) -> FineTuningCost:
   """Seconds and FLOPs of a whole sweep per checkpoint, means over tasks."""
   cells = [
-    (name, duel.accuracies[task][name])
-    for task in duel.tasks
-    for name in duel.checkpoints
-    if name in duel.accuracies[task]
+    (name, aligned.known[task][name])
+    for task in aligned.tasks
+    for name in aligned.checkpoints
+    if name in aligned.known[task]
   ]
   seconds = [cell.seconds for _, cell in cells if cell.seconds is not None]
   flops = [
@@ -140,7 +139,7 @@ def of_fine_tuning(duel: contest.Contest) -> Mapping[str, float | None]:
     for name, cell in cells
     if cell.examples_seen and (net := network(name))
   ]
-  return {
-    'seconds': _mean(seconds) if len(seconds) == len(cells) else None,
-    'flops': _mean(flops) if len(flops) == len(cells) else None,
-  }
+  return FineTuningCost(
+    seconds=_mean(seconds) if len(seconds) == len(cells) else None,
+    flops=_mean(flops) if len(flops) == len(cells) else None,
+  )

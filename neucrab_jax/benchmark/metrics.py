@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import stats
 
-from neucrab_jax.benchmark import resampled
+from neucrab_jax.benchmark import batched_metrics
 
 Vector = np.ndarray | Sequence[float]
 
@@ -160,7 +160,7 @@ def rel_at_k(scores: Vector, accuracies: Vector, k: int = 1) -> float:
       'Rel@k needs accuracies from 0 up, one of them above 0, but they go from '
       f'{y.min()} to {y.max()}.'
     )
-  return float(resampled.rel_at_k(x, y, np.ones_like(x), k=k))
+  return float(batched_metrics.rel_at_k(x, y, np.ones_like(x), k=k))
 
 
 def recall_at_k(scores: Vector, accuracies: Vector, k: int = 1) -> float:
@@ -179,7 +179,7 @@ def recall_at_k(scores: Vector, accuracies: Vector, k: int = 1) -> float:
   """
   _check_k(k)
   x, y = pair(scores, accuracies, at_least=1)
-  return float(resampled.recall_at_k(x, y, np.ones_like(x), k=k))
+  return float(batched_metrics.recall_at_k(x, y, np.ones_like(x), k=k))
 
 
 def recall_at_k_sfda(scores: Vector, accuracies: Vector, k: int = 1) -> float:
@@ -204,7 +204,7 @@ def recall_at_k_sfda(scores: Vector, accuracies: Vector, k: int = 1) -> float:
   """
   _check_k(k)
   x, y = pair(scores, accuracies, at_least=1)
-  return float(resampled.recall_at_k_sfda(x, y, np.ones_like(x), k=k))
+  return float(batched_metrics.recall_at_k_sfda(x, y, np.ones_like(x), k=k))
 
 
 # Name → what tables call it, and the function of scores and accuracies; in the

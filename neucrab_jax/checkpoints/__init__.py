@@ -10,6 +10,7 @@ from neucrab_jax.checkpoints import restoring as _restoring
 from neucrab_jax.checkpoints.restoring import Backbone as Backbone
 from neucrab_jax.checkpoints.spec import Checkpoint as Checkpoint
 from neucrab_jax.checkpoints.spec import ValueRange as ValueRange
+from neucrab_jax.checkpoints.spec import to_value_range as to_value_range
 
 
 def groups() -> tuple[str, ...]:
@@ -54,7 +55,7 @@ def _locate(checkpoint: Checkpoint, folder: str) -> Checkpoint:
     raise ValueError(
       f'The weights of {checkpoint.name} are not bundled. Give the folder that '
       f'has {checkpoint.path!r} in it, as --config.checkpoint_dir; `python -m '
-      'neucrab_jax.checkpoints.download` fills one.'
+      'neucrab_jax.download` fills one.'
     )
   path = os.path.join(os.path.expanduser(folder), checkpoint.path)
   return dataclasses.replace(checkpoint, path=path)

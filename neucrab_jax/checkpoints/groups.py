@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The groups of checkpoints, by name.
 
-Those of the paper are paths within the folder that `checkpoints.download`
+Those of the paper are paths within the folder that `download`
 fills: the contents of rank_ckpt.zip, and VTAB's TF-Hub modules. Its protocol is
 VTAB's: every network gets the whole image, resized to 224 px.
 

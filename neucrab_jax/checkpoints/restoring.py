@@ -13,8 +13,8 @@ import numpy as np
 from absl import logging
 from flax import traverse_util
 
-from neucrab_jax import models, records
-from neucrab_jax.checkpoints import naming, spec, tf1
+from neucrab_jax import models, storage
+from neucrab_jax.checkpoints import spec, tf1, tf_names
 
 # Shapes of variables don't depend on the image size, if it is large enough.
 _SIZE = 224
@@ -194,9 +194,9 @@ def restore(checkpoint: spec.Checkpoint) -> Backbone:
   """
   path = checkpoint.path
   if path.endswith('.npz'):
-    stored, skipped = records.read_npz(path), ()
+    stored, skipped = storage.read_npz(path), ()
   else:
-    stored, skipped = tf1.read(path, naming.to_flax)
+    stored, skipped = tf1.read(path, tf_names.to_flax)
   architecture = _choose(checkpoint.architecture, stored)
   variables = _match(stored, skipped, architecture, path=path)
   logging.info(
@@ -210,7 +210,7 @@ def restore(checkpoint: spec.Checkpoint) -> Backbone:
       architecture, num_classes=_find_head(architecture, stored)
     ),
     variables=variables,
-    fingerprint=records.digest(
+    fingerprint=storage.digest(
       *(part for item in sorted(stored.items()) for part in item)
     ),
     skipped=skipped,

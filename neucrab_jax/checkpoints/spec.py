@@ -3,6 +3,9 @@
 
 import dataclasses
 
+import jax
+import numpy as np
+
 # What 0 and 255 become: a number each, or one for each of R, G and B.
 Level = float | tuple[float, float, float]
 ValueRange = tuple[Level, Level]
@@ -37,3 +40,21 @@ class Checkpoint:
   value_range: ValueRange = (-1.0, 1.0)
   resize_method: str = 'bilinear'
   upstream_accuracy: float | None = None
+
+
+# What a decoded pixel can be at most.
+_PIXEL_MAX = 255.0
+
+
+def to_value_range(pixels: jax.Array, value_range: ValueRange) -> jax.Array:
+  """Scales pixels for a network.
+
+  Args:
+    pixels: [B, H, W, 3], uint8 or f32, from 0 to 255.
+    value_range: what 0 and 255 become.
+
+  Returns:
+    [B, H, W, 3] f32.
+  """
+  low, high = np.float32(value_range)
+  return low + pixels.astype(np.float32) * ((high - low) / _PIXEL_MAX)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from neucrab_jax import records
+from neucrab_jax import storage
 
 # Where a TF1-Hub module keeps its variables.
 _HUB_PREFIX = 'variables/variables'
@@ -70,7 +70,7 @@ def _unpacked(archive: str) -> Iterator[str]:
         ]
         packed.extractall(folder, members, filter='data')
     except (tarfile.TarError, EOFError, OSError) as error:
-      raise records.DamagedFileError(
+      raise storage.DamagedFileError(
         f'{archive!r} cannot be unpacked: {error}. Download it again.'
       ) from error
     if not members:
@@ -96,7 +96,7 @@ def read(
   Raises:
     FileNotFoundError: if there is no such checkpoint, or a part is missing.
     ValueError: if the path is a folder or one file of a checkpoint.
-    records.DamagedFileError: if a file is truncated or damaged.
+    storage.DamagedFileError: if a file is truncated or damaged.
   """
   if path.endswith(('.tar.gz', '.tgz')):
     if not os.path.exists(path):
@@ -114,7 +114,7 @@ def read(
     selected = select(names)
     variables = {new: reader.get_tensor(old) for old, new in selected.items()}
   except (tf.errors.OpError, LookupError, ValueError, RuntimeError) as error:
-    raise records.DamagedFileError(
+    raise storage.DamagedFileError(
       f'{path!r} is truncated or damaged: {error}. Download it again.'
     ) from error
   return variables, tuple(sorted(set(names) - set(selected)))

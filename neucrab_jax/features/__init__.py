@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What checkpoints make of a task: extraction, its record and its cache."""
 
+from neucrab_jax.features.cache import cache_dir as cache_dir
+from neucrab_jax.features.compute import Computed as Computed
+from neucrab_jax.features.compute import compute as compute
 from neucrab_jax.features.extraction import extract as extract
 from neucrab_jax.features.extraction import round_batch_size as round_batch_size
 from neucrab_jax.features.record import Features as Features

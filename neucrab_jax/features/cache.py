@@ -6,6 +6,7 @@ preprocessing, data, split, choice of examples, dtype and the code itself. So a
 changed setting can't meet a stale file, and nothing ever needs to be cleared.
 """
 
+import os
 import pathlib
 import re
 import warnings
@@ -13,7 +14,7 @@ import warnings
 import numpy as np
 import platformdirs
 
-from neucrab_jax import checkpoints, models, parallel, records, tasks
+from neucrab_jax import checkpoints, models, parallel, storage, tasks
 from neucrab_jax.features import extraction, record
 
 
@@ -21,9 +22,10 @@ class CacheWarning(UserWarning):
   """A cached file could not be used; nothing is lost but time."""
 
 
-def default_dir() -> str:
-  """Where features are kept unless told otherwise."""
-  return str(platformdirs.user_cache_path('neucrab_jax') / 'features')
+def cache_dir(given: str = '') -> str:
+  """The folder that is asked for, or the user's own where none is."""
+  own = platformdirs.user_cache_path('neucrab_jax') / 'features'
+  return os.path.expanduser(given) or str(own)
 
 
 def key(
@@ -34,7 +36,7 @@ def key(
 ) -> str:
   """SHA-256 of everything the features depend on, as hex."""
   checkpoint = backbone.checkpoint
-  return records.digest(
+  return storage.digest(
     backbone.fingerprint,
     checkpoint.architecture,
     checkpoint.image_size,
@@ -43,7 +45,7 @@ def key(
     examples.fingerprint,
     np.asarray(indices, np.int64),
     'float32',
-    records.digest_sources(models, extraction, record, tasks),
+    storage.digest_sources(models, extraction, record, tasks),
   )
 
 
@@ -66,7 +68,7 @@ def load(file: pathlib.Path, *, key: str) -> record.Features | None:
     try:
       features = record.read(file)
       if features.provenance.get('key') != key:
-        raise records.DamagedFileError(f'{str(file)!r} has another key.')
+        raise storage.DamagedFileError(f'{str(file)!r} has another key.')
     except (OSError, ValueError) as error:
       warnings.warn(f'{error} It is made again.', CacheWarning, stacklevel=2)
       features = None

@@ -24,8 +24,6 @@ from neucrab_jax.features import record
 
 # Decodes one image, in any thread.
 _Decode = Callable[[], np.ndarray]
-# What a decoded pixel can be, before the network's own value range.
-_PIXEL_MAX = 255.0
 # More threads than this only wait for each other, or for the disk.
 _MAX_THREADS = 32
 # Batches ready or in the making per thread: enough to hide an uneven one.
@@ -37,10 +35,9 @@ def _forward(
   module: nn.Module, value_range: checkpoints.ValueRange
 ) -> Callable[..., tuple[jax.Array, jax.Array | None]]:
   """The compiled network, shared by all checkpoints of an architecture."""
-  low, high = np.float32(value_range)
 
   def forward(variables, images):
-    images = low + images * ((high - low) / _PIXEL_MAX)
+    images = checkpoints.to_value_range(images, value_range)
     outputs = models.infer(module, variables, images)
     if outputs.logits is None:
       return outputs.features, None

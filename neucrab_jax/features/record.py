@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from neucrab_jax import records
+from neucrab_jax import storage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Features:
   def fingerprint(self) -> str:
     """SHA-256 of the arrays."""
     probs = [] if self.source_probs is None else [self.source_probs]
-    return records.digest(self.features, self.labels, *probs)
+    return storage.digest(self.features, self.labels, *probs)
 
 
 def write(path: str | os.PathLike, features: Features) -> None:
@@ -45,7 +45,7 @@ def write(path: str | os.PathLike, features: Features) -> None:
     arrays['source_probs'] = features.source_probs
   about = {**features.provenance, 'sha256': features.fingerprint()}
   arrays['provenance'] = np.array(json.dumps(about))
-  records.write_npz(path, arrays)
+  storage.write_npz(path, arrays)
 
 
 def read(path: str | os.PathLike) -> Features:
@@ -61,10 +61,10 @@ def read(path: str | os.PathLike) -> Features:
     DamagedFileError: if it is not what was written, or lacks an array.
     ValueError: if features or probabilities are no real numbers.
   """
-  arrays = records.read_npz(path)
+  arrays = storage.read_npz(path)
   missing = sorted({'features', 'labels'} - set(arrays))
   if missing:
-    raise records.DamagedFileError(
+    raise storage.DamagedFileError(
       f'{str(path)!r} lacks the array {missing[0]!r}; it has '
       f'{", ".join(sorted(arrays)) or "none"}.'
     )
@@ -83,7 +83,7 @@ def read(path: str | os.PathLike) -> Features:
   )
   expected = result.provenance.get('sha256')
   if expected is not None and expected != result.fingerprint():
-    raise records.DamagedFileError(
+    raise storage.DamagedFileError(
       f'{str(path)!r} does not match its own checksum: it was changed or '
       'damaged after it was written.'
     )
@@ -109,6 +109,6 @@ def _provenance(
       return provenance
   except json.JSONDecodeError:
     pass
-  raise records.DamagedFileError(
+  raise storage.DamagedFileError(
     f'{str(path)!r}: its provenance is no JSON object.'
   )

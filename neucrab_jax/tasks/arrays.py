@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from neucrab_jax import records, spelling
+from neucrab_jax import spelling, storage
 from neucrab_jax.tasks import task as task_lib
 
 # The split that plain `images` and `labels` make.
@@ -36,7 +36,7 @@ def make_examples(images: np.ndarray, labels: np.ndarray) -> task_lib.Examples:
 
   return task_lib.Examples(
     labels=labels,
-    fingerprint=records.digest(images, labels),
+    fingerprint=storage.digest(images, labels),
     opener=open_images,
   )
 
@@ -106,7 +106,7 @@ def load(name: str) -> task_lib.Task:
   """
   path = pathlib.Path(os.path.expanduser(name))
   source = repr(str(path))
-  loaded = records.read_npz(path)
+  loaded = storage.read_npz(path)
   arrays = {}
   for prefix in _find_splits(loaded, source=source):
     images = _check_images(loaded[f'{prefix}images'], source=source)

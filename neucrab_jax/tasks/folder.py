@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageOps
 
-from neucrab_jax import records, spelling
+from neucrab_jax import spelling, storage
 from neucrab_jax.tasks import progress
 from neucrab_jax.tasks import task as task_lib
 
@@ -147,7 +147,7 @@ def _read(
     [len(members) for members in classes.values()],
   )
   digests = [
-    records.digest(file.read_bytes())
+    storage.digest(file.read_bytes())
     for file in progress.track(
       files, total=len(files), description=f'Reading {source}'
     )
@@ -158,7 +158,7 @@ def _read(
 
   return task_lib.Examples(
     labels=labels,
-    fingerprint=records.digest(labels, digests),
+    fingerprint=storage.digest(labels, digests),
     opener=open_images,
   )
 

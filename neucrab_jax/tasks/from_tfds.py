@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from neucrab_jax import records, spelling
+from neucrab_jax import spelling, storage
 from neucrab_jax.tasks import progress
 from neucrab_jax.tasks import task as task_lib
 
@@ -234,7 +234,7 @@ def load(
       description=f'Reading {source}',
     ):
       labels.append(chunk[label_key])
-      digests += map(records.digest, chunk[image_key])
+      digests += map(storage.digest, chunk[image_key])
     checked = task_lib.check_labels(
       np.concatenate(labels) if labels else np.zeros(0, np.int32),
       source=source,
@@ -255,7 +255,7 @@ def load(
 
     return task_lib.Examples(
       labels=checked,
-      fingerprint=records.digest(checked, digests),
+      fingerprint=storage.digest(checked, digests),
       opener=open_images,
     )
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from neucrab_jax import records, training
+from neucrab_jax import storage, training
 from neucrab_jax.benchmark import finetuning
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -123,11 +123,11 @@ def test_what_another_run_is_at_comes_last_and_is_not_done_twice(
   claimed, write = threading.Event(), threading.Event()
 
   def other_run():
-    with records.claim(file) as mine:
+    with storage.claim(file) as mine:
       assert mine
       claimed.set()
       write.wait(timeout=60)
-      records.write_json(file, record)
+      storage.write_json(file, record)
 
   other = threading.Thread(target=other_run)
   other.start()

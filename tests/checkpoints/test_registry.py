@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from neucrab_jax import checkpoints, models, records
+from neucrab_jax import checkpoints, models, storage
 
 MAX_BYTES = 600_000
 PACKAGE = pathlib.Path(checkpoints.__file__).parent
@@ -47,7 +47,7 @@ def test_every_bundled_checkpoint_is_small(name):
 
 @pytest.mark.parametrize('name', BUNDLED)
 def test_every_bundled_checkpoint_is_stored_in_half_precision(name):
-  arrays = records.read_npz(checkpoints.get(name).path)
+  arrays = storage.read_npz(checkpoints.get(name).path)
   assert {array.dtype for array in arrays.values()} == {np.dtype(np.float16)}
 
 
@@ -69,7 +69,7 @@ def test_every_bundled_checkpoint_has_its_training_record(name):
 
 @pytest.mark.parametrize('name', BUNDLED)
 def test_every_bundled_checkpoint_counts_its_parameters(name):
-  arrays = records.read_npz(checkpoints.get(name).path)
+  arrays = storage.read_npz(checkpoints.get(name).path)
   count = sum(v.size for k, v in arrays.items() if k.startswith('params/'))
   assert read_record(name)['num_parameters'] == count
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from neucrab_jax import checkpoints, models, records
+from neucrab_jax import checkpoints, models, storage
 
 ARCHITECTURE = 'resnet_v2_mini'
 KERNEL = 'params/block2/unit_1/bottleneck_v2/conv2/kernel'
@@ -34,7 +34,7 @@ def store(tmp_path):
 
   def write(weights, name='net'):
     path = tmp_path / f'{name}.npz'
-    records.write_npz(path, weights)
+    storage.write_npz(path, weights)
     return checkpoints.Checkpoint(
       name, architecture=ARCHITECTURE, path=str(path), group='none'
     )
@@ -114,7 +114,7 @@ def test_truncated_weights_are_refused(store, tmp_path, share):
   path = tmp_path / 'net.npz'
   whole = path.read_bytes()
   path.write_bytes(whole[: int(share * len(whole))])
-  with pytest.raises(records.DamagedFileError, match=r'net\.npz'):
+  with pytest.raises(storage.DamagedFileError, match=r'net\.npz'):
     checkpoints.restore(spec)
 
 
@@ -125,7 +125,7 @@ def test_damaged_weights_are_refused(store, tmp_path, place):
   content = bytearray(path.read_bytes())
   content[int(place * len(content))] ^= 1
   path.write_bytes(content)
-  with pytest.raises(records.DamagedFileError, match=r'net\.npz'):
+  with pytest.raises(storage.DamagedFileError, match=r'net\.npz'):
     checkpoints.restore(spec)
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from neucrab_jax import checkpoints, models, records
-from neucrab_jax.checkpoints import naming
+from neucrab_jax import checkpoints, models, storage
+from neucrab_jax.checkpoints import tf_names
 
 ARCHITECTURE = 'resnet_v2_mini'
 
-# The rule of `naming`, the other way round.
+# The rule of `tf_names`, the other way round.
 LEAVES = {
   'params/kernel': 'weights',
   'params/scale': 'gamma',
@@ -108,7 +108,7 @@ def test_says_what_it_skipped(saved):
 
 
 def test_is_the_same_as_our_own_file(saved, tmp_path):
-  records.write_npz(tmp_path / 'net.npz', make_weights())
+  storage.write_npz(tmp_path / 'net.npz', make_weights())
   one = checkpoints.restore(ARCHITECTURE, saved)
   other = checkpoints.restore(ARCHITECTURE, tmp_path / 'net.npz')
   assert one.fingerprint == other.fingerprint
@@ -151,7 +151,7 @@ def test_a_truncated_archive(hub, tmp_path):
   with tarfile.open(path, 'w:gz') as packed:
     packed.add(hub, '.')
   path.write_bytes(path.read_bytes()[:-2000])
-  with pytest.raises(records.DamagedFileError, match='Download it again'):
+  with pytest.raises(storage.DamagedFileError, match='Download it again'):
     checkpoints.restore(ARCHITECTURE, path)
 
 
@@ -188,7 +188,7 @@ def test_a_truncated_file(copied, part, share):
   file = pathlib.Path(f'{copied}{part}')
   content = file.read_bytes()
   file.write_bytes(content[: int(share * len(content))])
-  with pytest.raises(records.DamagedFileError, match='truncated or damaged'):
+  with pytest.raises(storage.DamagedFileError, match='truncated or damaged'):
     checkpoints.restore(ARCHITECTURE, copied)
 
 
@@ -225,4 +225,4 @@ def test_a_checkpoint_of_something_else_says_what_it_holds(tmp_path):
   ],
 )  # fmt: skip
 def test_the_names_in_flax(names, expected):
-  assert list(naming.to_flax(names).values()) == expected
+  assert list(tf_names.to_flax(names).values()) == expected

@@ -12,7 +12,7 @@ from flax import traverse_util
 
 from configs import pretrain as pretrain_config
 from experiments import objectives, pretrain, recipes, sources
-from neucrab_jax import checkpoints, records
+from neucrab_jax import checkpoints, storage
 
 # The first losses of a run, on another machine.
 _TOLERANCE = 2e-3
@@ -93,7 +93,7 @@ def test_another_seed_gives_other_weights(config, monkeypatch):
 def test_weights_are_stored_to_be_restored(tmp_path, run):
   weights, record = run
   assert {array.dtype for array in weights.values()} == {np.dtype(np.float16)}
-  records.write_npz(tmp_path / 'net.npz', weights)
+  storage.write_npz(tmp_path / 'net.npz', weights)
   backbone = checkpoints.restore('mini_rotation', tmp_path / 'net.npz')
   size = sources.IMAGE_SIZE
   outputs = backbone(np.zeros((1, size, size, 3), np.float32))

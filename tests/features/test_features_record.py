@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from neucrab_jax import features, records
+from neucrab_jax import features, storage
 
 
 def make_features(*, num_examples=6, head=True, **options):
@@ -67,7 +67,7 @@ def test_any_real_numbers_are_taken(tmp_path, feature_type, label_type):
 def test_a_missing_array_is_named(tmp_path, missing):
   write_foreign(tmp_path / 'net.npz', **{missing: None})
   with pytest.raises(
-    records.DamagedFileError, match=f'lacks the array {missing!r}; it has '
+    storage.DamagedFileError, match=f'lacks the array {missing!r}; it has '
   ):
     features.read(tmp_path / 'net.npz')
 
@@ -88,7 +88,7 @@ def test_odd_labels_are_left_for_the_shared_check(tmp_path, kind):
 
 def test_pickled_objects_are_refused(tmp_path):
   write_foreign(tmp_path / 'net.npz', labels=np.array([{}] * 6))
-  with pytest.raises(records.DamagedFileError, match='pickled'):
+  with pytest.raises(storage.DamagedFileError, match='pickled'):
     features.read(tmp_path / 'net.npz')
 
 
@@ -96,27 +96,27 @@ def test_pickled_objects_are_refused(tmp_path):
 def test_a_changed_array_does_not_match_the_checksum(tmp_path, name):
   path = tmp_path / 'f.npz'
   features.write(path, make_features())
-  arrays = records.read_npz(path)
+  arrays = storage.read_npz(path)
   arrays[name][-1] = 0 if name != 'labels' else 5
-  records.write_npz(path, arrays)
-  with pytest.raises(records.DamagedFileError, match='its own checksum'):
+  storage.write_npz(path, arrays)
+  with pytest.raises(storage.DamagedFileError, match='its own checksum'):
     features.read(path)
 
 
 def test_a_lost_head_does_not_match_the_checksum(tmp_path):
   path = tmp_path / 'f.npz'
   features.write(path, make_features())
-  arrays = records.read_npz(path)
+  arrays = storage.read_npz(path)
   del arrays['source_probs']
-  records.write_npz(path, arrays)
-  with pytest.raises(records.DamagedFileError, match='its own checksum'):
+  storage.write_npz(path, arrays)
+  with pytest.raises(storage.DamagedFileError, match='its own checksum'):
     features.read(path)
 
 
 @pytest.mark.parametrize('provenance', ['{"half":', '[1]', '3', ''])
 def test_provenance_must_be_a_json_object(tmp_path, provenance):
   write_foreign(tmp_path / 'net.npz', provenance=np.array(provenance))
-  with pytest.raises(records.DamagedFileError, match='no JSON object'):
+  with pytest.raises(storage.DamagedFileError, match='no JSON object'):
     features.read(tmp_path / 'net.npz')
 
 

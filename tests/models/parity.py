@@ -18,7 +18,7 @@ import numpy as np
 from flax import traverse_util
 
 from neucrab_jax import models
-from neucrab_jax.checkpoints import naming
+from neucrab_jax.checkpoints import tf_names
 
 FOLDER = pathlib.Path(__file__).parents[1] / 'testdata' / 'parity'
 
@@ -88,7 +88,7 @@ def network(architecture: str) -> tuple[nn.Module, dict]:
     architecture, num_classes=reference(architecture)[logits].shape[-1]
   )
   stored = weights(architecture)
-  named = {new: stored[old] for old, new in naming.to_flax(stored).items()}
+  named = {new: stored[old] for old, new in tf_names.to_flax(stored).items()}
   expected = jax.eval_shape(module.init, jax.random.key(0), images(224))
   scopes = {
     '/'.join(scope): (scope, value.shape)

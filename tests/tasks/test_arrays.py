@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from neucrab_jax import records, tasks
+from neucrab_jax import storage, tasks
 
 N = 6
 
@@ -115,7 +115,7 @@ def test_other_contents_are_refused(save, arrays, message):
 
 def test_pickled_objects_are_refused(save):
   path = save(images=IMAGES, labels=np.array([{}] * N, dtype=object))
-  with pytest.raises(records.DamagedFileError, match='pickled'):
+  with pytest.raises(storage.DamagedFileError, match='pickled'):
     tasks.load(path)
 
 
@@ -124,5 +124,5 @@ def test_a_truncated_file_is_refused(save, tmp_path):
   half = tmp_path / 'half.npz'
   with open(path, 'rb') as file:
     half.write_bytes(file.read()[:200])
-  with pytest.raises(records.DamagedFileError, match='readable'):
+  with pytest.raises(storage.DamagedFileError, match='readable'):
     tasks.load(str(half))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from neucrab_jax import records, tasks
+from neucrab_jax import storage, tasks
 from neucrab_jax.tasks import digits
 
 SIZES = {'train': 1000, 'validation': 300, 'trainval': 1300, 'test': 497}
@@ -35,7 +35,7 @@ def test_sizes():
 
 def test_the_split_is_fixed_for_good(labels):
   indices = digits.split_indices(labels)
-  assert {split: records.digest(i) for split, i in indices.items()} == INDICES
+  assert {split: storage.digest(i) for split, i in indices.items()} == INDICES
 
 
 def test_the_splits_share_nothing_and_leave_nothing_out(labels):

@@ -5,8 +5,8 @@ import numpy as np
 import parity
 import pytest
 
-from neucrab_jax import checkpoints, records, training
-from neucrab_jax.checkpoints import naming
+from neucrab_jax import checkpoints, storage, training
+from neucrab_jax.checkpoints import tf_names
 from neucrab_jax.training import network
 
 _SIZE = 64
@@ -26,8 +26,8 @@ def make_split(n, seed):
 def test_it_learns_to_tell_colours(architecture, tmp_path):
   stored = parity.weights(architecture)
   file = tmp_path / 'weights.npz'
-  records.write_npz(
-    file, {new: stored[old] for old, new in naming.to_flax(stored).items()}
+  storage.write_npz(
+    file, {new: stored[old] for old, new in tf_names.to_flax(stored).items()}
   )
   backbone = checkpoints.restore(architecture, file)
   protocol = training.Protocol(

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judges measures by how well they predict accuracies.
+
+A run leaves `evaluation.json`, `evaluation.csv`, `report.html` and
+`config.json` in its folder; all but the last are views of the first.
+"""
+
+import csv
+import dataclasses
+import io
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_collections
+
+from neucrab_jax import (
+  checkpoints,
+  command_line,
+  environment,
+  input_files,
+  parallel,
+  progress,
+  storage,
+)
+from neucrab_jax.benchmark import (
+  alignment,
+  analysis,
+  bootstrap,
+  metrics,
+  record,
+)
+from neucrab_jax.finetuning import record as accuracy_record
+from neucrab_jax.ops import pca
+from neucrab_jax.ranking import predictions
+from neucrab_jax.ranking import run as ranking_run
+from neucrab_jax.reports import evaluation_page, evaluation_table
+
+SCHEMA = 1
+
+_GROUP = ('checkpoints', 'rankings', 'accuracies', 'order')
+
+
+def _groups(config: ml_collections.ConfigDict) -> Mapping[str, Any]:
+  """By name; one alone may stand in the config itself."""
+  given = config.to_dict()
+  groups = given.get('groups', {given.get('group'): given})
+  return {
+    name: {key: group.get(key, '') for key in _GROUP}
+    for name, group in groups.items()
+  }
+
+
+def _read_accuracies(
+  name: str, group: Mapping[str, Any]
+) -> accuracy_record.KnownAccuracies:
+  if not group['accuracies']:
+    raise ValueError(
+      f'{name}: there are no accuracies to judge by. Give '
+      '--config.accuracies, the folder that fine-tuning left or a CSV.'
+    )
+  return accuracy_record.read_all(group['accuracies'])
+
+
+def _prepare_rankings(
+  config: ml_collections.ConfigDict, chosen: str, folder: pathlib.Path
+) -> list[ranking_run.Run]:
+  """A run for each task, whose rankings will be in a folder of its name.
+
+  Args:
+    config: with `tasks`, separated by commas, and `rank`, which is as
+      `configs/measures.py` but for the task's name and the checkpoints.
+    chosen: a group, or names separated by commas.
+    folder: for the rankings.
+
+  Raises:
+    ValueError: if the input is bad.
+  """
+  tasks = [name.strip() for name in config.tasks.split(',') if name.strip()]
+  if not tasks:
+    raise ValueError("No task is chosen. Give --config.tasks='digits,photos'.")
+  runs = []
+  for name in tasks:
+    wanted = ml_collections.ConfigDict(config.rank.to_dict())
+    wanted.checkpoints = chosen
+    wanted.task.name = name
+    place = folder / pathlib.Path(name).name
+    runs.append(ranking_run.prepare(wanted, str(place)))
+  return runs
+
+
+def _restrict(
+  accuracies: accuracy_record.KnownAccuracies, names: Sequence[str]
+) -> accuracy_record.KnownAccuracies:
+  """The accuracies of some checkpoints alone."""
+  return {
+    kind: {
+      task: {name: table[name] for name in names if name in table}
+      for task, table in tables.items()
+    }
+    for kind, tables in accuracies.items()
+  }
+
+
+def _make_rankings(
+  runs: Sequence[ranking_run.Run], bar: progress.Bar
+) -> tuple[list[predictions.Predictions], list[str]]:
+  """Makes rankings, or finds that they are made already.
+
+  Returns:
+    What they predict, and a note on each checkpoint that failed.
+
+  Raises:
+    command_line.Interrupted: on Ctrl-C; what was done is written.
+  """
+  predicted, failures = [], {}
+  for run in runs:
+    ranked = ranking_run.score(run, bar)
+    if ranked.interrupted:
+      raise command_line.Interrupted
+    predicted += ranked.predictions
+    for ranking in ranked.rankings.values():
+      for failure in ranking.failed:
+        why = failure.checkpoint, failure.error
+        failures.setdefault(why, {})[ranking.task.name] = None
+  notes = [
+    f'{name} failed on {", ".join(tasks)}: {error}'
+    for (name, error), tasks in failures.items()
+  ]
+  return predicted, notes
+
+
+# Scores with their accuracies, and the predictions that they were made from.
+_Pair = tuple[alignment.AlignedScores, list[predictions.Predictions]]
+
+
+def _align(
+  config: ml_collections.ConfigDict, folder: pathlib.Path
+) -> list[_Pair]:
+  """Aligns each group; rankings of those with `checkpoints` are made first."""
+  groups = _groups(config)
+  accuracies = {
+    name: _read_accuracies(name, group) for name, group in groups.items()
+  }
+  runs = {}
+  for name, group in groups.items():
+    if chosen := group['checkpoints']:
+      runs[name] = _prepare_rankings(config, chosen, folder / 'rankings' / name)
+      names = checkpoints.expand(chosen)
+      accuracies[name] = _restrict(accuracies[name], names)
+      alignment.check(
+        name,
+        tasks=[run.candidates.task.name for run in runs[name]],
+        names=names,
+        accuracies=accuracies[name],
+      )
+  found = {
+    name: (
+      predictions.read(input_files.find(group['rankings'], setting='rankings')),
+      [],
+    )
+    for name, group in groups.items()
+    if name not in runs
+  }
+  if runs:
+    total = sum(run.candidates.size for all_ in runs.values() for run in all_)
+    with progress.bar(total) as bar:
+      for name, of_group in runs.items():
+        found[name] = _make_rankings(of_group, bar)
+  pairs = []
+  for name, group in groups.items():
+    predicted, notes = found[name]
+    pairs += [
+      (dataclasses.replace(one, notes=(*one.notes, *notes)), predicted)
+      for one in alignment.align(
+        name,
+        predicted=predicted,
+        accuracies=accuracies[name],
+        order=group['order'],
+      )
+    ]
+  return pairs
+
+
+def _csv(evaluation: record.Evaluation) -> str:
+  """One row for each predictor, task and metric; 'average' is over tasks."""
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator='\n')
+  writer.writerow(
+    (
+      'group', 'accuracy', 'task', 'name', 'role', 'metric', 'value', 'low',
+      'high',
+    )
+  )  # fmt: skip
+  for aligned in evaluation.alignments:
+    for row in aligned.rows:
+      parts = {'average': row.average} | {
+        task: found.metrics for task, found in row.tasks.items()
+      }
+      for task, found in parts.items():
+        for metric, cell in found.items():
+          whose = aligned.group, aligned.accuracy, task, row.name, row.role
+          writer.writerow((*whose, metric, cell.value, cell.low, cell.high))
+  return text.getvalue()
+
+
+def _sources(
+  alignments: Sequence[record.Alignment],
+) -> tuple[record.Source, ...]:
+  files = dict.fromkeys(
+    source
+    for aligned in alignments
+    for source in (
+      *(
+        source
+        for row in aligned.rows
+        for task in row.tasks.values()
+        for source in task.sources
+      ),
+      *(point.source for task in aligned.points.values() for point in task),
+    )
+  )
+  return tuple(
+    record.Source(file, storage.digest(pathlib.Path(file).read_bytes()))
+    for file in files
+    if file != predictions.FROM_CONFIG
+  )
+
+
+def evaluate(
+  config: ml_collections.ConfigDict, workdir: str
+) -> record.Evaluation:
+  """Judges, shows the judgement, and writes it.
+
+  Args:
+    config: as `configs/evaluate.py`; or with `groups`, each with `rankings`,
+      `accuracies` and `order`; or as `configs/neucrab_mini.py`, whose groups
+      have `checkpoints` that are to be ranked first.
+    workdir: the folder for the results.
+
+  Returns:
+    The record that `evaluation.json` holds.
+
+  Raises:
+    ValueError: if the input is bad.
+    command_line.Interrupted: on Ctrl-C while ranking; the next run goes on.
+  """
+  if config.num_resamples < 1:
+    raise ValueError(
+      f'num_resamples must be at least 1, not {config.num_resamples}.'
+    )
+  folder = pathlib.Path(workdir).expanduser()
+  storage.check_writable(folder)
+  pairs = _align(config, folder)
+  alignments = []
+  total = sum(len(aligned.predictors) for aligned, _ in pairs)
+  # The products are small: threads would wait longer than they work.
+  with progress.bar(total) as bar, pca.one_lapack_thread():
+    for aligned, predicted in pairs:
+      bar.describe(f'{aligned.group}, {aligned.accuracy}')
+      alignments.append(
+        analysis.analyse(
+          aligned,
+          predicted,
+          num_resamples=config.num_resamples,
+          seed=config.seed,
+          advance=bar.advance,
+        )
+      )
+  evaluation = record.Evaluation(
+    schema=SCHEMA,
+    alignments=tuple(alignments),
+    num_resamples=config.num_resamples,
+    confidence=bootstrap.CONFIDENCE,
+    sources=_sources(alignments),
+    environment=environment.current(seed=config.seed),
+  )
+  if parallel.is_primary():
+    settings = command_line.settings(config)
+    labels = {name: label for name, (label, _) in metrics.METRICS.items()}
+    storage.write_json(folder / 'config.json', settings)
+    storage.write_json(folder / 'evaluation.json', evaluation)
+    storage.write_text(folder / 'evaluation.csv', _csv(evaluation))
+    page = evaluation_page.render(evaluation, labels=labels, config=settings)
+    storage.write_text(folder / 'report.html', page)
+    evaluation_table.show(evaluation, folder, labels=labels)
+  return evaluation

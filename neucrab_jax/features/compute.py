@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Features of a task's examples: from the cache, or extracted into it."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+
+from neucrab_jax import checkpoints, tasks
+from neucrab_jax.features import cache, extraction, record
+
+
+@dataclasses.dataclass(frozen=True)
+class Computed:
+  """Features, and how they came about.
+
+  Attributes:
+    features: of one checkpoint.
+    cached: whether they were found in the cache.
+    warnings: what a reader of the result should know.
+  """
+
+  features: record.Features
+  cached: bool
+  warnings: tuple[str, ...]
+
+
+def compute(
+  backbone: checkpoints.Backbone,
+  examples: tasks.Examples,
+  *,
+  indices: np.ndarray,
+  task: str,
+  batch_size: int,
+  cache_dir: str,
+  advance: Callable[[int], None] = lambda count: None,
+) -> Computed:
+  """Finds the features of a restored network in the cache, or extracts them.
+
+  Args:
+    backbone: the network.
+    examples: of a task's split.
+    indices: [N], which examples, ascending.
+    task: its name, for people to find the file by.
+    batch_size: over all local devices.
+    cache_dir: folder of the cache.
+    advance: called with the number of examples done since the last call.
+
+  Raises:
+    ValueError: as `extraction.extract` does.
+  """
+  checkpoint = backbone.checkpoint.name
+  key = cache.key(backbone, examples, indices=indices)
+  file = cache.path(cache_dir, checkpoint=checkpoint, task=task, key=key)
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always', cache.CacheWarning)
+    found = cache.load(file, key=key)
+  cached = found is not None
+  if cached:
+    advance(len(indices))
+  else:
+    extracted = extraction.extract(
+      backbone,
+      examples,
+      indices=indices,
+      batch_size=batch_size,
+      advance=advance,
+    )
+    provenance = {
+      'key': key,
+      'checkpoint': checkpoint,
+      'weights': backbone.fingerprint,
+      'task': task,
+      'data': examples.fingerprint,
+    }
+    found = dataclasses.replace(extracted, provenance=provenance)
+    cache.save(file, found)
+  told = tuple(str(warning.message) for warning in caught)
+  return Computed(found, cached, told)

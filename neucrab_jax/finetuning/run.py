@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tunes checkpoints on a task, and records how well each transfers.
+
+A run leaves one `Accuracy` record per checkpoint under `accuracies/<task>/` in
+its folder, a table of all of them as `accuracies.csv`, and `report.html`,
+`config.json`. Under `states/` is what an interrupted run goes on from. Several
+runs may share a folder: each checkpoint is one run's at a time.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+
+import jax
+import ml_collections
+import msgspec
+from absl import logging
+
+from neucrab_jax import (
+  checkpoints,
+  command_line,
+  environment,
+  features,
+  finetuning,
+  models,
+  parallel,
+  progress,
+  spelling,
+  storage,
+  tasks,
+)
+from neucrab_jax.finetuning import (
+  accuracy,
+  network,
+  record,
+  splits,
+  trainer,
+)
+from neucrab_jax.finetuning.protocol import Protocol, Trial
+from neucrab_jax.reports import finetuning_page, finetuning_table
+
+
+def _protocol(config: ml_collections.ConfigDict) -> Protocol:
+  """The protocol that the config asks for.
+
+  Raises:
+    ValueError: if a setting is unknown or cannot be.
+  """
+  known = [field.name for field in dataclasses.fields(Protocol)]
+  settings = {}
+  for name, value in config.items():
+    if name not in known:
+      raise spelling.unknown('setting of the protocol', name, known)
+    settings[name] = tuple(value) if isinstance(value, list) else value
+  return Protocol(**settings)
+
+
+class _Sweep:
+  """The same protocol for every checkpoint of a run."""
+
+  def __init__(self, config: ml_collections.ConfigDict, folder: pathlib.Path):
+    self._config = config
+    self._folder = folder
+    self.protocol = _protocol(config.protocol)
+    self.task = splits.Splits(config.task, folder)
+    self.cache_dir = features.cache_dir(config.cache_dir)
+
+  def check(self) -> None:
+    """Refuses what would fail after long work.
+
+    Raises:
+      ValueError: naming the setting and what it may be.
+    """
+    batch_size = self.protocol.batch_size
+    if batch_size % jax.device_count():
+      raise ValueError(
+        f'The batch size {batch_size} cannot be split over '
+        f'{jax.device_count()} devices. Choose a multiple of that.'
+      )
+    for name, least in (('save_steps', 1), ('together', 0)):
+      if self._config[name] < least:
+        raise ValueError(
+          f'{name} must be at least {least}, not {self._config[name]}.'
+        )
+    if self.protocol.mode == 'head':
+      storage.check_writable(self.cache_dir)
+
+  def accuracy(
+    self,
+    checkpoint: checkpoints.Checkpoint,
+    *,
+    bars: progress.NestedBars,
+    wait: bool,
+  ) -> record.Accuracy | None:
+    """The record of a checkpoint: found, or made.
+
+    Args:
+      checkpoint: what to fine-tune.
+      bars: what shows how far it is.
+      wait: until another run is done with it.
+
+    Returns:
+      The record, or None if another run is at it.
+    """
+    backbone = checkpoints.restore(checkpoint)
+    file = self._place('accuracies', checkpoint)
+    key = self._key(backbone)
+    # One process of a run claims for all of them.
+    claim = (
+      storage.claim(file, wait=wait)
+      if parallel.is_primary()
+      else contextlib.nullcontext(True)
+    )
+    with claim as mine:
+      if not parallel.all_agree(mine):
+        return None
+      made = record.read(file, key=key)
+      if not parallel.all_agree(made is not None):
+        about = record.About(
+          schema=record.SCHEMA,
+          key=key,
+          checkpoint=checkpoint.name,
+          weights=backbone.fingerprint,
+          task=self.task.describe(),
+          protocol=self.protocol,
+          environment=self._environment(),
+        )
+        made = self._finetune(backbone, about=about, bars=bars)
+        if parallel.is_primary():
+          storage.write_json(file, made)
+      trainer.forget(self._place('states', checkpoint))
+    return made
+
+  def _place(self, kind: str, checkpoint: checkpoints.Checkpoint):
+    return record.path(
+      self._folder / kind, checkpoint=checkpoint.name, task=self.task.name
+    )
+
+  def _environment(self) -> environment.Environment:
+    return environment.current(seed=self.protocol.seeds[0])
+
+  def _key(self, backbone: checkpoints.Backbone) -> str:
+    """SHA-256 of all that an accuracy should depend on."""
+    checkpoint = backbone.checkpoint
+    return storage.digest(
+      record.SCHEMA,
+      backbone.fingerprint,
+      checkpoint.architecture,
+      checkpoint.image_size,
+      list(checkpoint.value_range),
+      checkpoint.resize_method,
+      storage.to_builtins(self.task.describe()),
+      storage.to_builtins(self.protocol),
+    )
+
+  def _finetune(
+    self,
+    backbone: checkpoints.Backbone,
+    *,
+    about: record.About,
+    bars: progress.NestedBars,
+  ) -> record.Accuracy:
+    """Runs the sweep, from where it was left, and tests what is chosen."""
+    protocol, task = self.protocol, self.task
+    if protocol.mode == 'head':
+      load = functools.partial(
+        task.features,
+        backbone=backbone,
+        batch_size=protocol.batch_size,
+        cache_dir=self.cache_dir,
+      )
+      train = load('train')
+      net, variables = network.from_features(
+        train.inputs.shape[1], task.num_classes
+      )
+    else:
+      load = functools.partial(task.images, checkpoint=backbone.checkpoint)
+      train = load('train')
+      net, variables = network.from_backbone(
+        backbone, task.num_classes, protocol
+      )
+    # Another version, or other devices, would round otherwise: no run goes on
+    # from where such a one was left.
+    ours = storage.digest(
+      about.key,
+      storage.to_builtins(about.environment),
+      self._config.together,
+      storage.digest_sources(finetuning, models, tasks, parallel),
+    )
+
+    def begin(trials: Sequence[Trial]) -> None:
+      rates = ', '.join(f'{trial.learning_rate:g}' for trial in trials)
+      bars.begin(
+        f'{about.checkpoint}: learning rate {rates}',
+        steps=sum(trial.steps for trial in trials),
+      )
+
+    with self._writers(backbone.checkpoint) as observe:
+      engine = trainer.Trainer(
+        net,
+        variables,
+        train,
+        load('validation'),
+        protocol,
+        folder=self._place('states', backbone.checkpoint) / ours[:16],
+        save_steps=self._config.save_steps,
+        together=self._config.together,
+        advance=bars.advance,
+        begin=begin,
+        observe=observe,
+      )
+      results = engine.run(protocol.trials())
+    return accuracy.summarise(
+      results,
+      about=about,
+      validation_labels=task.parts['validation'].labels,
+      num_test=len(task.parts['test'].indices),
+      test=lambda result: engine.accuracy(result, load('test')),
+    )
+
+  def _writers(
+    self, checkpoint: checkpoints.Checkpoint
+  ) -> contextlib.AbstractContextManager[Callable]:
+    """What is called with every point of a curve."""
+    if not self._config.tensorboard or not parallel.is_primary():
+      return contextlib.nullcontext(lambda trial, point: None)
+    # It imports TensorFlow.
+    from neucrab_jax.finetuning import tensorboard
+
+    return tensorboard.writing(self._place('tensorboard', checkpoint))
+
+
+class Result(msgspec.Struct, frozen=True):
+  """What a run came to.
+
+  Attributes:
+    task: what was fine-tuned on.
+    protocol: how.
+    accuracies: in the order of the checkpoints.
+    failed: the other checkpoints.
+  """
+
+  task: record.Task
+  protocol: Protocol
+  accuracies: tuple[record.Accuracy, ...]
+  failed: tuple[record.Failure, ...]
+
+
+def _finetune_all(
+  sweep: _Sweep,
+  chosen: Sequence[checkpoints.Checkpoint],
+  bars: progress.NestedBars,
+) -> tuple[list[record.Accuracy], list[record.Failure]]:
+  """Fine-tunes every checkpoint that can be; the others are not taken down.
+
+  Those that another run is at come last, when it may be done with them.
+
+  Returns:
+    The records in the order given, and what failed and why.
+  """
+  done, failed = {}, []
+  waiting: list[checkpoints.Checkpoint] = []
+  for wait, todo in ((False, chosen), (True, waiting)):
+    for checkpoint in todo:
+      try:
+        made = sweep.accuracy(checkpoint, bars=bars, wait=wait)
+      except Exception as error:
+        logging.debug('%s failed', checkpoint.name, exc_info=True)
+        message = f'{type(error).__name__}: {error}'
+        failed.append(record.Failure(checkpoint.name, message))
+        bars.finish(checkpoint.name)
+        continue
+      if made is None:
+        bars.say(f'{checkpoint.name}: another run is at it; it comes last.')
+        waiting.append(checkpoint)
+        continue
+      done[checkpoint.name] = made
+      bars.finish(checkpoint.name)
+  return [done[spec.name] for spec in chosen if spec.name in done], failed
+
+
+def finetune(config: ml_collections.ConfigDict, workdir: str) -> Result:
+  """Fine-tunes, shows the accuracies, and writes them.
+
+  Args:
+    config: as `configs/finetune.py`.
+    workdir: the folder for the results, which several runs may share.
+
+  Raises:
+    ValueError: if the input is bad; before any long work starts.
+    command_line.Interrupted: on Ctrl-C.
+  """
+  chosen = checkpoints.select(
+    config.checkpoints, config.checkpoint_dir, config.preprocessing
+  )
+  folder = pathlib.Path(workdir).expanduser()
+  storage.check_writable(folder)
+  sweep = _Sweep(config, folder)
+  sweep.check()
+  settings = command_line.settings(config)
+  if parallel.is_primary():
+    storage.write_json(folder / 'config.json', settings)
+  bars = progress.NestedBars(
+    description='all trials, steps',
+    names=len(chosen),
+    steps=sum(trial.steps for trial in sweep.protocol.trials()),
+  )
+  try:
+    with bars.showing():
+      done, failed = _finetune_all(sweep, chosen, bars)
+  except KeyboardInterrupt as interrupt:
+    raise command_line.Interrupted from interrupt
+  result = Result(
+    sweep.task.describe(), sweep.protocol, tuple(done), tuple(failed)
+  )
+  if parallel.is_primary():
+    storage.write_text(
+      folder / 'accuracies.csv', record.to_csv(folder / 'accuracies')
+    )
+    storage.write_text(
+      folder / 'report.html', finetuning_page.render(result, config=settings)
+    )
+    finetuning_table.show(result, folder)
+  return result

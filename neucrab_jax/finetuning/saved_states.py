@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state of training on disk, by orbax: the last one, whole, after any kill.
+
+What orbax writes appears under its final name when it is complete, and the one
+before goes only then. The order of the data is a function of seed and step, so
+no state of a random generator is kept.
+"""
+
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+from absl import logging
+from orbax import checkpoint as ocp
+
+from neucrab_jax import parallel
+from neucrab_jax.finetuning import steps
+
+
+class Store:
+  """Keeps the last state of some trials, and what was seen until then.
+
+  Every process of a run uses it at the same time, on a folder they share.
+  """
+
+  def __init__(self, folder: pathlib.Path):
+    self._folder = folder.absolute()
+    self._manager = self._open()
+
+  def _open(self) -> ocp.CheckpointManager:
+    return ocp.CheckpointManager(
+      self._folder,
+      options=ocp.CheckpointManagerOptions(
+        max_to_keep=1,
+        cleanup_tmp_directories=True,
+        enable_async_checkpointing=False,
+      ),
+    )
+
+  def save(self, step: int, state: steps.State, seen: dict[str, Any]) -> None:
+    """Saves the state after a step, and a JSON object beside it."""
+    self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardSave(state), seen=ocp.args.JsonSave(seen)
+      ),
+    )
+
+  def restore(
+    self, like: steps.State
+  ) -> tuple[int, steps.State, dict[str, Any]] | None:
+    """The last step, its state and what was seen; None if there is none.
+
+    Args:
+      like: a state of the same shapes, on the host.
+
+    Returns:
+      The state as it was saved, replicated on all devices. A damaged one is as
+      good as none.
+    """
+    step = self._manager.latest_step()
+    if step is None:
+      return None
+    placed = parallel.replicate(like, devices=jax.devices())
+    try:
+      found = self._manager.restore(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardRestore(placed), seen=ocp.args.JsonRestore()
+        ),
+      )
+    except Exception as error:
+      logging.warning(
+        'The state in %s is damaged, so that training starts again: %s',
+        self._folder, error,
+      )  # fmt: skip
+      self._manager.close()
+      if parallel.is_primary():
+        shutil.rmtree(self._folder, ignore_errors=True)
+      self._manager = self._open()
+      return None
+    return step, found['state'], found['seen']
+
+  def close(self) -> None:
+    self._manager.close()

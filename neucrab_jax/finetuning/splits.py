@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A task's examples for training, for validation and for the test."""
+
+import dataclasses
+import functools
+import pathlib
+
+import ml_collections
+import numpy as np
+
+from neucrab_jax import checkpoints, features, storage, tasks
+from neucrab_jax.finetuning import batches, record
+from neucrab_jax.ops import stratified
+
+# Of the training examples, where a task has no validation split: as VTAB's 200
+# of 1,000.
+_HELD_OUT = 0.2
+
+ROLES = ('train', 'validation', 'test')
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """The examples of one role.
+
+  Attributes:
+    split: of the task.
+    examples: of the split.
+    indices: which of them.
+  """
+
+  split: str
+  examples: tasks.Examples
+  indices: np.ndarray
+
+  @property
+  def labels(self) -> np.ndarray:
+    return self.examples.labels[self.indices]
+
+  def describe(self) -> record.Part:
+    return record.Part(
+      split=self.split,
+      num_examples=len(self.indices),
+      fingerprint=storage.digest(self.examples.fingerprint, self.indices),
+    )
+
+
+class Splits:
+  """A task with examples for each role, as images or as features."""
+
+  def __init__(self, chosen: ml_collections.ConfigDict, folder: pathlib.Path):
+    """Reads labels, and leaves the images for later.
+
+    Args:
+      chosen: `task` of the config.
+      folder: where there is room for images that don't fit in memory.
+
+    Raises:
+      ValueError: if there is no such task or split, or the splits overlap.
+    """
+    self._folder = folder
+    splits = [chosen.train, chosen.validation, chosen.test]
+    if not chosen.test or len(set(splits)) < len(splits):
+      raise ValueError(
+        'Training, validation and test need splits of their own, not '
+        f'{chosen.train!r}, {chosen.validation!r} and {chosen.test!r}. Leave '
+        'validation empty to hold out a part of the training examples.'
+      )
+    self._task = tasks.load(chosen.name, data_dir=chosen.data_dir or None)
+    self.name = self._task.name
+    self.num_classes = self._task.num_classes
+    train = self._task.read(chosen.train)
+    indices = np.arange(len(train))
+    if chosen.num_examples:
+      indices = stratified.sample(
+        train.labels, num_examples=chosen.num_examples, seed=chosen.sample_seed
+      )
+    if chosen.validation:
+      validation = self._whole(chosen.validation)
+    else:
+      kept, held_out = stratified.hold_out(
+        train.labels[indices], share=_HELD_OUT, seed=chosen.sample_seed
+      )
+      validation = Part(chosen.train, train, indices[held_out])
+      indices = indices[kept]
+    self.parts = {
+      'train': Part(chosen.train, train, indices),
+      'validation': validation,
+      'test': self._whole(chosen.test),
+    }
+
+  def _whole(self, split: str) -> Part:
+    examples = self._task.read(split)
+    return Part(split, examples, np.arange(len(examples)))
+
+  def describe(self) -> record.Task:
+    """The task, as a record has it."""
+    parts = {role: self.parts[role].describe() for role in ROLES}
+    return record.Task(
+      name=self.name,
+      num_classes=self.num_classes,
+      splits=parts,
+      fingerprint=storage.digest([part.fingerprint for part in parts.values()]),
+    )
+
+  def images(
+    self, role: str, checkpoint: checkpoints.Checkpoint
+  ) -> batches.Arrays:
+    """The images of a role, as a checkpoint expects them."""
+    return self._images(role, checkpoint.image_size, checkpoint.resize_method)
+
+  # Most groups prepare images for all checkpoints alike.
+  @functools.lru_cache(maxsize=len(ROLES))  # noqa: B019
+  def _images(self, role: str, size: int, method: str) -> batches.Arrays:
+    part = self.parts[role]
+    return batches.load_images(
+      part.examples, part.indices, size=size, method=method, folder=self._folder
+    )
+
+  def features(
+    self,
+    role: str,
+    backbone: checkpoints.Backbone,
+    *,
+    batch_size: int,
+    cache_dir: str,
+  ) -> batches.Arrays:
+    """The features of a role, from the cache if they are there."""
+    part = self.parts[role]
+    computed = features.compute(
+      backbone,
+      part.examples,
+      indices=part.indices,
+      task=self.name,
+      batch_size=batch_size,
+      cache_dir=cache_dir,
+    )
+    return batches.Arrays(computed.features.features, part.labels)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that a user names: found by pattern, and the cells of CSVs checked."""
+
+import csv
+import glob
+import math
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+
+
+def _below(folder: pathlib.Path, inside: Sequence[str]) -> list[pathlib.Path]:
+  found = (sorted(folder.glob(pattern)) for pattern in inside)
+  return next(filter(None, found), [])
+
+
+def find(
+  patterns: str | Sequence[str],
+  *,
+  setting: str,
+  inside: Sequence[str] = ('**/ranking.json',),
+) -> list[pathlib.Path]:
+  """The files that are meant.
+
+  Args:
+    patterns: globs and folders, as a list or separated by commas.
+    setting: what to call them in an error.
+    inside: of a folder, which of the files below it; of several globs,
+      those of the first that matches.
+
+  Raises:
+    ValueError: if a pattern matches nothing.
+  """
+  if isinstance(patterns, str):
+    patterns = patterns.split(',')
+  found: dict[pathlib.Path, None] = {}
+  for pattern in filter(None, (part.strip() for part in patterns)):
+    expanded = os.path.expanduser(pattern)
+    matches = [pathlib.Path(match) for match in glob.glob(expanded)]
+    files = sorted(
+      file
+      for match in matches
+      for file in (_below(match, inside) if match.is_dir() else [match])
+    )
+    if not files:
+      raise ValueError(
+        f'No file matches {pattern!r} of {setting}. Give files, folders or '
+        'patterns in quotes, separated by commas.'
+      )
+    found.update(dict.fromkeys(files))
+  return list(found)
+
+
+def rows(file: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
+  """The rows of a CSV, each with where it is.
+
+  Raises:
+    ValueError: if no column says which checkpoint.
+  """
+  with file.open(newline='', encoding='utf-8-sig') as lines:
+    reader = csv.DictReader(lines)
+    columns = reader.fieldnames or []
+    if 'checkpoint' not in columns:
+      raise ValueError(
+        f"{str(file)!r} has no column 'checkpoint'; its columns are "
+        f'{", ".join(columns) or "none"}.'
+      )
+    for row in reader:
+      where = f'{str(file)!r}, line {reader.line_num}'
+      if None in row:
+        raise ValueError(
+          f'{where}: there are more cells than the {len(columns)} columns.'
+        )
+      yield where, row
+
+
+def number(where: str, column: str, text: str | None) -> float | None:
+  """A cell's number; none where it is empty or NaN.
+
+  Raises:
+    ValueError: if it is something else, or infinite.
+  """
+  if text is None or not text.strip():
+    return None
+  try:
+    value = float(text)
+  except ValueError:
+    raise ValueError(
+      f'{where}: {column} is {text!r}, which is no number.'
+    ) from None
+  if math.isinf(value):
+    raise ValueError(
+      f'{where}: {column} is infinite. Leave empty what is not known.'
+    )
+  return None if math.isnan(value) else value

@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `Ranking` record and the `Score` records beside it, written and read.
+
+A ranking is `ranking.json`, for people too `ranking.csv`; each score of it is a
+file of its own, from which an interrupted run goes on.
+"""
+
+import csv
+import dataclasses
+import io
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from neucrab_jax import storage
+from neucrab_jax.environment import Environment
+
+SCHEMA = 1
+FILE = 'ranking.json'
+
+_TIED = 'Its score is shared: the order within the tie means nothing.'
+# Seconds are for people: a millisecond is as fine as anyone reads.
+_SECONDS_DIGITS = 3
+
+
+class Score(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+  """What a measure says of one checkpoint, kept for the next run.
+
+  Attributes:
+    key: SHA-256 of all that the score depends on.
+    score: larger is better.
+    score_std: as the measure's `spread` says; None where there is none.
+    score_stderr: the standard deviation over resamples; None without any.
+    resamples: the scores of resampled examples.
+    seconds: that scoring took.
+    warnings: what a reader should know.
+  """
+
+  key: str
+  score: float
+  score_std: float | None
+  score_stderr: float | None
+  resamples: tuple[float, ...]
+  seconds: float
+  warnings: tuple[str, ...]
+
+
+class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+  """The examples that checkpoints were ranked on.
+
+  Attributes:
+    name: of the task.
+    split: of it.
+    num_examples: N.
+    num_classes: C.
+    fingerprint: SHA-256 of the examples.
+  """
+
+  name: str
+  split: str
+  num_examples: int
+  num_classes: int
+  fingerprint: str
+
+
+class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+  """What ranked.
+
+  Attributes:
+    name: one of `measures.names()`.
+    variant: which of its published forms, in words.
+    spread: what `score_std` is, in words.
+    options: all of them.
+    num_resamples: of the examples.
+  """
+
+  name: str
+  variant: str
+  spread: str
+  options: dict[str, Any]
+  num_resamples: int
+
+
+class Entry(
+  msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
+  """A checkpoint's place.
+
+  Attributes:
+    rank: from 1.
+    checkpoint: its name.
+    score: as in `Score`, like the next two.
+    score_std: see `Score`.
+    score_stderr: see `Score`.
+    feature_dim: D.
+    seconds: by step, such as 'restore', 'extract' and 'score'.
+    cached: whether the features were found in the cache.
+    fingerprint: SHA-256 of the features.
+    warnings: what a reader should know.
+    above_next: the share of the resamples in which it scores above the next;
+      None for the last, and without resamples.
+  """
+
+  rank: int
+  checkpoint: str
+  score: float
+  score_std: float | None
+  score_stderr: float | None
+  feature_dim: int
+  seconds: dict[str, float]
+  cached: bool
+  fingerprint: str
+  warnings: tuple[str, ...]
+  above_next: float | None = None
+
+
+class Skip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+  """A checkpoint that one measure of several does not apply to, and why."""
+
+  checkpoint: str
+  reason: str
+
+
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+  """A checkpoint that could not be scored, and why."""
+
+  checkpoint: str
+  error: str
+
+
+class Ranking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+  """`ranking.json`: checkpoints in the order in which a measure puts them."""
+
+  schema: Literal[1]
+  task: Task
+  measure: Measure
+  ranking: tuple[Entry, ...]
+  skipped: tuple[Skip, ...]
+  failed: tuple[Failure, ...]
+  environment: Environment
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+  """A checkpoint that was scored, and has no place yet.
+
+  Attributes:
+    checkpoint: its name.
+    score: by the measure.
+    feature_dim: D.
+    seconds: by step, without scoring.
+    cached: whether the features were found in the cache.
+    fingerprint: SHA-256 of the features.
+    warnings: about the features.
+  """
+
+  checkpoint: str
+  score: Score
+  feature_dim: int
+  seconds: Mapping[str, float]
+  cached: bool
+  fingerprint: str
+  warnings: tuple[str, ...]
+
+
+def in_order(scored: Sequence[Scored]) -> tuple[Entry, ...]:
+  """Best first; equal scores stay in the order given, and say so.
+
+  Each but the last says in what share of the resamples it scores higher than
+  the next: the resamples are the same examples for both.
+  """
+  ordered = sorted(scored, key=lambda s: -s.score.score)
+  scores = [s.score.score for s in ordered]
+  placed = []
+  for place, one in enumerate(ordered):
+    above_next = None
+    if one.score.resamples and place + 1 < len(ordered):
+      after = ordered[place + 1].score.resamples
+      above = [
+        mine > other
+        for mine, other in zip(one.score.resamples, after, strict=True)
+      ]
+      above_next = sum(above) / len(above)
+    tied = (_TIED,) if scores.count(one.score.score) > 1 else ()
+    seconds = {**one.seconds, 'score': one.score.seconds}
+    placed.append(
+      Entry(
+        rank=place + 1,
+        checkpoint=one.checkpoint,
+        score=one.score.score,
+        score_std=one.score.score_std,
+        score_stderr=one.score.score_stderr,
+        feature_dim=one.feature_dim,
+        seconds={
+          step: round(value, _SECONDS_DIGITS) for step, value in seconds.items()
+        },
+        cached=one.cached,
+        fingerprint=one.fingerprint,
+        warnings=(*one.warnings, *one.score.warnings, *tied),
+        above_next=above_next,
+      )
+    )
+  return tuple(placed)
+
+
+_COLUMNS = (
+  'rank',
+  'checkpoint',
+  'score',
+  'score_std',
+  'score_stderr',
+  'above_next',
+  'feature_dim',
+  'cached',
+)
+
+
+def to_csv(ranking: Ranking) -> str:
+  """The places as CSV, with a column for the seconds of each step."""
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator='\n')
+  # In the order they were taken, each once.
+  steps = dict.fromkeys(
+    step for entry in ranking.ranking for step in entry.seconds
+  )
+  writer.writerow([*_COLUMNS, *(f'seconds_{step}' for step in steps)])
+  for entry in ranking.ranking:
+    # The csv module writes None as nothing.
+    writer.writerow(
+      [
+        *(getattr(entry, column) for column in _COLUMNS),
+        *(entry.seconds.get(step) for step in steps),
+      ]
+    )
+  return text.getvalue()
+
+
+def write(folder: pathlib.Path, ranking: Ranking) -> None:
+  """Writes `ranking.json` and `ranking.csv`."""
+  storage.write_json(folder / FILE, ranking)
+  storage.write_text(folder / 'ranking.csv', to_csv(ranking))
+
+
+def score_path(folder: pathlib.Path, checkpoint: str) -> pathlib.Path:
+  """Where the score of a checkpoint is, beside its ranking."""
+  return folder / 'scores' / f'{checkpoint}.json'
+
+
+def read_score(file: pathlib.Path, *, key: str) -> Score | None:
+  """A score that was found before from the same features and settings."""
+  try:
+    score = storage.read_json(file, Score)
+  except (OSError, storage.DamagedFileError):
+    return None
+  return score if score.key == key else None
+
+
+def read(file: pathlib.Path) -> tuple[Ranking, dict[str, tuple[float, ...]]]:
+  """Reads a ranking, and the resampled scores that lie beside it.
+
+  Args:
+    file: a `ranking.json`.
+
+  Returns:
+    The ranking, and by checkpoint the resamples of the score that it has there.
+
+  Raises:
+    DamagedFileError: if a file is not what it should be.
+  """
+  ranking = storage.read_json(file, Ranking)
+  resamples = {}
+  for entry in ranking.ranking:
+    beside = score_path(file.parent, entry.checkpoint)
+    if beside.exists():
+      score = storage.read_json(beside, Score)
+      if score.score == entry.score:
+        resamples[entry.checkpoint] = score.resamples
+  return ranking, resamples

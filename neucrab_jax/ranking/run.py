@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores checkpoints on a task by one or more measures, and puts them in order.
+
+A run leaves `ranking.json`, `ranking.csv`, `report.html` and `config.json` in
+its folder, and under `scores/` one record per checkpoint, from which an
+interrupted run goes on. With several measures, each has a folder of its own for
+the ranking and the scores, and `report.html` has them side by side.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import ml_collections
+
+from neucrab_jax import (
+  command_line,
+  environment,
+  measures,
+  parallel,
+  progress,
+  storage,
+)
+from neucrab_jax.ranking import candidates, predictions, record, scoring
+from neucrab_jax.reports import ranking_page, ranking_table
+
+
+def _chosen(config: ml_collections.ConfigDict) -> dict[str, dict[str, Any]]:
+  """The measures of a run, and all options of each, checked."""
+  if 'measures' in config:
+    names = [name.strip() for name in config.measures.split(',')]
+    given = config.options.to_dict()
+  else:
+    names = [config.measure.name]
+    given = {config.measure.name: config.measure.options.to_dict()}
+  chosen = {}
+  for name in names:
+    options = {**measures.default_options(name), **given.get(name, {})}
+    measures.check_options(name, options)
+    chosen[name] = options
+  return chosen
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A ranking run that was found sound, and has not started.
+
+  Attributes:
+    config: as one of `configs/`.
+    folder: for the results.
+    candidates: what is ranked.
+    scorers: one for each measure.
+    num_resamples: of the examples, for how sure the order is.
+  """
+
+  config: ml_collections.ConfigDict
+  folder: pathlib.Path
+  candidates: candidates.Candidates
+  scorers: tuple[scoring.Scorer, ...]
+  num_resamples: int
+
+
+def prepare(config: ml_collections.ConfigDict, workdir: str) -> Run:
+  """Checks all that can be checked before any long work.
+
+  Args:
+    config: as one of `configs/`.
+    workdir: the folder for the results.
+
+  Raises:
+    ValueError: if the input is bad.
+  """
+  chosen = _chosen(config)
+  num_resamples = config.get('num_resamples', measures.NUM_RESAMPLES)
+  measures.check_num_resamples(num_resamples)
+  if config.get('num_threads', 1) < 1:
+    raise ValueError(f'num_threads must be positive, not {config.num_threads}.')
+  folder = pathlib.Path(workdir).expanduser()
+  storage.check_writable(folder)
+  found = (
+    candidates.from_files(config.features, chosen=tuple(chosen))
+    if config.get('features')
+    else candidates.from_checkpoints(config)
+  )
+  scorers = tuple(
+    scoring.Scorer(
+      name,
+      options,
+      seed=config.seed,
+      num_resamples=num_resamples,
+      folder=folder / name if len(chosen) > 1 else folder,
+    )
+    for name, options in chosen.items()
+  )
+  return Run(config, folder, found, scorers, num_resamples)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+  """What a run came to.
+
+  Attributes:
+    rankings: by measure.
+    predictions: what the rankings predict, in the same order.
+    interrupted: whether Ctrl-C ended it early.
+  """
+
+  rankings: dict[str, record.Ranking]
+  predictions: tuple[predictions.Predictions, ...]
+  interrupted: bool
+
+
+def score(run: Run, bar: progress.Bar) -> Ranked:
+  """Scores all candidates, and writes the rankings.
+
+  Args:
+    run: what to score.
+    bar: advanced by the size of the candidates.
+  """
+  if parallel.is_primary():
+    settings = command_line.settings(run.config)
+    storage.write_json(run.folder / 'config.json', settings)
+  results, interrupted = scoring.score_all(
+    run.candidates.candidates,
+    run.scorers,
+    bar,
+    num_threads=run.config.get('num_threads', 1),
+  )
+  rankings, predicted = {}, []
+  for scorer in run.scorers:
+    found = results[scorer.measure]
+    ranking = record.Ranking(
+      schema=record.SCHEMA,
+      task=run.candidates.task,
+      measure=record.Measure(
+        name=scorer.measure,
+        variant=measures.variant(scorer.measure, scorer.options),
+        spread=measures.spread(scorer.measure),
+        options=scorer.options,
+        num_resamples=run.num_resamples,
+      ),
+      ranking=record.in_order(found.scored),
+      skipped=tuple(found.skipped),
+      failed=tuple(found.failed),
+      environment=environment.current(seed=run.config.seed),
+    )
+    rankings[scorer.measure] = ranking
+    predicted.append(
+      predictions.of_ranking(
+        ranking,
+        source=scorer.folder / record.FILE,
+        resamples={s.checkpoint: s.score.resamples for s in found.scored},
+      )
+    )
+    if parallel.is_primary():
+      record.write(scorer.folder, ranking)
+  return Ranked(rankings, tuple(predicted), interrupted)
+
+
+def rank(
+  config: ml_collections.ConfigDict, workdir: str
+) -> dict[str, record.Ranking]:
+  """Ranks, shows the rankings, and writes them.
+
+  Args:
+    config: as one of `configs/`.
+    workdir: the folder for the results.
+
+  Returns:
+    By measure, the record that its `ranking.json` holds.
+
+  Raises:
+    ValueError: if the input is bad; before any long work starts.
+    command_line.Interrupted: on Ctrl-C; what was done is written.
+  """
+  run = prepare(config, workdir)
+  with progress.bar(run.candidates.size) as bar:
+    ranked = score(run, bar)
+  if parallel.is_primary():
+    rankings = list(ranked.rankings.values())
+    page = ranking_page.render(rankings, config=command_line.settings(config))
+    storage.write_text(run.folder / 'report.html', page)
+    ranking_table.show(rankings, run.folder)
+  if ranked.interrupted:
+    raise command_line.Interrupted
+  return ranked.rankings

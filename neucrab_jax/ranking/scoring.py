@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From features to a score by each measure, with its record on disk."""
+
+import contextlib
+import dataclasses
+import functools
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
+from typing import Any
+
+from absl import logging
+
+from neucrab_jax import (
+  environment,
+  measures,
+  ops,
+  parallel,
+  progress,
+  storage,
+)
+from neucrab_jax.ops import pca
+from neucrab_jax.ranking import candidates, record
+
+
+class Scorer:
+  """Scores features by one measure; each score is a record on disk.
+
+  Attributes:
+    measure: its name.
+    options: all of the measure's.
+    folder: for the measure's results.
+  """
+
+  def __init__(
+    self,
+    measure: str,
+    options: Mapping[str, Any],
+    *,
+    seed: int,
+    num_resamples: int,
+    folder: pathlib.Path,
+  ):
+    self.measure = measure
+    self.options = dict(options)
+    self.folder = folder
+    self._seed = seed
+    self._num_resamples = num_resamples
+    self._key = storage.digest(
+      measure,
+      self.options,
+      num_resamples,
+      storage.to_builtins(environment.current(seed=seed)),
+      storage.digest_sources(measures, ops),
+    )
+
+  def __call__(self, name: str, computed: candidates.Computed) -> record.Scored:
+    """The score of a checkpoint: found on disk, or made and put there."""
+    found = computed.features
+    fingerprint = found.fingerprint()
+    key = storage.digest(self._key, fingerprint)
+    file = record.score_path(self.folder, name)
+    score = record.read_score(file, key=key)
+    if score is None:
+      score = self._score(computed, key=key)
+      storage.write_json(file, score)
+    return record.Scored(
+      checkpoint=name,
+      score=score,
+      feature_dim=int(found.features.shape[1]),
+      seconds=computed.seconds,
+      cached=computed.cached,
+      fingerprint=fingerprint,
+      warnings=computed.warnings,
+    )
+
+  def _score(self, computed: candidates.Computed, *, key: str) -> record.Score:
+    start = time.perf_counter()
+    evaluation = measures.evaluate(
+      self.measure,
+      **computed.inputs(),
+      seed=self._seed,
+      num_resamples=self._num_resamples,
+      **self.options,
+    )
+    return record.Score(
+      key=key,
+      score=evaluation.score,
+      score_std=evaluation.std,
+      score_stderr=evaluation.stderr,
+      resamples=evaluation.resamples,
+      seconds=time.perf_counter() - start,
+      warnings=evaluation.warnings,
+    )
+
+
+# What comes of one candidate by one measure.
+_Result = record.Scored | record.Skip | record.Failure
+
+
+@dataclasses.dataclass
+class Results:
+  """What came out for one measure: scores, and who has none and why."""
+
+  scored: list[record.Scored] = dataclasses.field(default_factory=list)
+  skipped: list[record.Skip] = dataclasses.field(default_factory=list)
+  failed: list[record.Failure] = dataclasses.field(default_factory=list)
+
+  def add(self, result: _Result) -> None:
+    kinds = {record.Scored: self.scored, record.Skip: self.skipped}
+    kinds.get(type(result), self.failed).append(result)
+
+
+def _failure(name: str, error: Exception) -> record.Failure:
+  logging.debug('%s failed', name, exc_info=error)
+  return record.Failure(name, f'{type(error).__name__}: {error}')
+
+
+def _result(
+  scorer: Scorer,
+  *,
+  name: str,
+  computed: candidates.Computed,
+  alone: bool,
+  bar: progress.Bar,
+) -> _Result:
+  bar.describe(f'{name}: {scorer.measure}')
+  # Where it is one measure of several, not to apply is no failure.
+  lacks = measures.lacks(scorer.measure, **computed.inputs())
+  if lacks and not alone:
+    return record.Skip(name, lacks)
+  try:
+    return scorer(name, computed)
+  except Exception as error:
+    return _failure(name, error)
+
+
+@contextlib.contextmanager
+def _mapping(num_threads: int) -> Iterator[Callable[..., Iterator]]:
+  """`map`, or one that works on several items at once."""
+  if num_threads == 1:
+    yield map
+    return
+  pool = futures.ThreadPoolExecutor(num_threads, 'score')
+  try:
+    # For all threads, or the first to end would set it back for the others.
+    with pca.one_lapack_thread():
+      yield pool.map
+  finally:
+    pool.shutdown(cancel_futures=True)
+
+
+def score_all(
+  chosen: Sequence[candidates.Candidate],
+  scorers: Sequence[Scorer],
+  bar: progress.Bar,
+  *,
+  num_threads: int,
+) -> tuple[dict[str, Results], bool]:
+  """Scores every candidate that can be; the others don't take it down.
+
+  Args:
+    chosen: what is ranked.
+    scorers: one for each measure.
+    bar: advanced by the size of each candidate.
+    num_threads: measures that score a candidate at once.
+
+  Returns:
+    What came out by each measure, and whether Ctrl-C ended it early.
+  """
+  results = {scorer.measure: Results() for scorer in scorers}
+  waiting = [
+    (candidate.name, scorer) for candidate in chosen for scorer in scorers
+  ]
+
+  def put(name: str, scorer: Scorer, result: _Result) -> None:
+    results[scorer.measure].add(result)
+    waiting.remove((name, scorer))
+
+  try:
+    with _mapping(num_threads) as mapped:
+      for candidate in chosen:
+        name = candidate.name
+        bar.describe(name)
+        try:
+          computed = candidate.compute(bar.advance)
+        except Exception as error:
+          for scorer in scorers:
+            put(name, scorer, _failure(name, error))
+          continue
+        # The features are the same on every process; one of them scores.
+        if not parallel.is_primary():
+          continue
+        found = mapped(
+          functools.partial(
+            _result,
+            name=name,
+            computed=computed,
+            alone=len(scorers) == 1,
+            bar=bar,
+          ),
+          scorers,
+        )
+        for scorer, result in zip(scorers, found, strict=True):
+          put(name, scorer, result)
+  except KeyboardInterrupt:
+    for name, scorer in waiting:
+      results[scorer.measure].failed.append(
+        record.Failure(name, 'Interrupted before it was scored.')
+      )
+    return results, True
+  return results, False

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all report pages share: their templates, and plots as part of them."""
+
+import io
+import json
+from typing import Any
+
+import jinja2
+import matplotlib
+import msgspec
+from matplotlib import figure
+
+_ENVIRONMENT = jinja2.Environment(
+  loader=jinja2.PackageLoader('neucrab_jax.reports'),
+  autoescape=True,
+  undefined=jinja2.StrictUndefined,
+  trim_blocks=True,
+  lstrip_blocks=True,
+)
+_ENVIRONMENT.filters['fields'] = msgspec.to_builtins
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+  """With a true minus; what is not defined is a dash."""
+  if value is None:
+    return '–'
+  return f'{value:.{digits}f}'.replace('-', '−')
+
+
+def render(template: str, *, config: dict[str, Any], **context: Any) -> str:
+  """A template of this package as HTML, which needs no file and no network.
+
+  Args:
+    template: its file's name.
+    config: what the run was asked for.
+    **context: what else the template takes.
+  """
+  return _ENVIRONMENT.get_template(template).render(
+    number=_number, config=json.dumps(config, indent=2), **context
+  )
+
+
+def svg(plot: figure.Figure) -> str:
+  """A figure as an element of a page; the same figure gives the same bytes."""
+  text = io.StringIO()
+  # Letters stay letters: a page of many plots is a third of the size.
+  with matplotlib.rc_context(
+    {'svg.fonttype': 'none', 'svg.hashsalt': 'neucrab_jax'}
+  ):
+    plot.savefig(text, format='svg', metadata={'Date': None})
+  found = text.getvalue()
+  return found[found.index('<svg') :]

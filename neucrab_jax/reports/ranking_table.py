@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rankings as a person sees them in a terminal."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import table
+
+from neucrab_jax.reports import comparison, terminal
+
+if TYPE_CHECKING:
+  from neucrab_jax.ranking import record
+
+
+def _title(ranking: record.Ranking, measures: str) -> str:
+  task = ranking.task
+  return (
+    f'{measures} on {task.name} ({task.split}: '
+    f'{task.num_examples} examples, {task.num_classes} classes)'
+  )
+
+
+def _number(value: float | None) -> str:
+  return '' if value is None else f'{value:.4f}'
+
+
+def _table(ranking: record.Ranking) -> table.Table:
+  """One ranking, with how sure it is of each place."""
+  measure = ranking.measure
+  caption = f'{measure.variant}; ± is one {measure.spread}; '
+  if measure.num_resamples:
+    caption += 'holds: share of resamples above the next; '
+  rows = table.Table(
+    title=_title(ranking, measure.name), caption=caption + 'larger is better'
+  )
+  for column in ('rank', 'score', '±', 'holds', 'D', 'seconds'):
+    rows.add_column(column, justify='right')
+  rows.columns.insert(1, table.Column('checkpoint', overflow='fold'))
+  for entry in ranking.ranking:
+    seconds = sum(entry.seconds.values())
+    holds = entry.above_next
+    rows.add_row(
+      str(entry.rank),
+      entry.checkpoint,
+      _number(entry.score),
+      _number(entry.score_std),
+      '' if holds is None else f'{holds:.0%}',
+      str(entry.feature_dim),
+      f'{seconds:.1f}' + (' (cached)' if entry.cached else ''),
+    )
+  return rows
+
+
+def _side_by_side(
+  rankings: Sequence[record.Ranking],
+) -> tuple[table.Table, table.Table]:
+  """The checkpoints, numbered, and their ranks by each measure."""
+  names, places = comparison.ranks(rankings)
+  legend = table.Table(
+    title=_title(rankings[0], f'{len(rankings)} measures'),
+    caption='by the mean of their ranks',
+  )
+  legend.add_column('no.', justify='right')
+  legend.add_column('checkpoint', overflow='fold')
+  legend.add_column('mean rank', justify='right')
+  rows = table.Table(title='rank by each measure', padding=(0, 0, 0, 1))
+  rows.add_column('measure', no_wrap=True)
+  for number, (name, row) in enumerate(
+    zip(names, places, strict=True), start=1
+  ):
+    known = [rank for rank in row if rank is not None]
+    legend.add_row(str(number), name, f'{sum(known) / len(known):.1f}')
+    rows.add_column(str(number), justify='right', no_wrap=True)
+  for ranking, row in zip(rankings, zip(*places, strict=True), strict=False):
+    rows.add_row(
+      ranking.measure.name,
+      *('' if rank is None else str(rank) for rank in row),
+    )
+  return legend, rows
+
+
+# Columns of text that no table needs.
+_WIDEST = 10_000
+
+
+def _warnings(ranking: record.Ranking) -> list[tuple[str, str]]:
+  return [
+    (entry.checkpoint, text)
+    for entry in ranking.ranking
+    for text in entry.warnings
+  ]
+
+
+def show(rankings: Sequence[record.Ranking], folder: pathlib.Path) -> None:
+  """Prints rankings as a table, with their warnings and failures.
+
+  Args:
+    rankings: one for each measure of a run.
+    folder: where they were written.
+  """
+  console = terminal.make_console()
+  alone = len(rankings) == 1
+  for part in (_table(rankings[0]),) if alone else _side_by_side(rankings):
+    width = console.width
+    if not alone:
+      # Numbers that are cut off say nothing: better a line that wraps.
+      wide = console.options.update(width=_WIDEST)
+      width = max(width, console.measure(part, options=wide).maximum)
+    terminal.make_console(width=width).print(part)
+  for kind, told_by in (
+    ('warning', _warnings),
+    ('skipped', lambda r: [(s.checkpoint, s.reason) for s in r.skipped]),
+    ('failed', lambda r: [(f.checkpoint, f.error) for f in r.failed]),
+  ):
+    for ranking in rankings:
+      prefix = '' if alone else f'{ranking.measure.name}: '
+      terminal.tell_of(console, kind, told_by(ranking), prefix=prefix)
+  files = (
+    'report.html, ranking.json, ranking.csv'
+    if alone
+    else 'report.html, and for each measure ranking.json, ranking.csv'
+  )
+  terminal.tell_files(console, folder, files)

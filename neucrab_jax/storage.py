@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How records reach the disk: hashed, written atomically, read without pickle.
+
+Every record of this project (features, scores, rankings, weights) is either an
+`.npz` of plain arrays or a JSON object. What is JSON has a type of its own, a
+frozen `msgspec.Struct` or dataclass, and its file is checked against it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import secrets
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import filelock
+import msgspec
+import numpy as np
+
+# What NumPy and zipfile raise on truncated, damaged or foreign files.
+_DAMAGE = (
+  OSError,
+  EOFError,
+  KeyError,
+  ValueError,
+  RuntimeError,  # A flipped bit can say that the file is encrypted.
+  zipfile.BadZipFile,
+  zlib.error,
+)
+
+
+_Record = TypeVar('_Record')
+
+
+class DamagedFileError(ValueError):
+  """A file is there, but what it holds cannot be trusted."""
+
+
+def digest(*parts: Any) -> str:
+  """SHA-256 of a sequence of arrays, bytes and JSON values, as hex.
+
+  Dtype and shape are part of an array's digest, and each part is framed by its
+  length, so that no two different sequences share their bytes.
+  """
+  sha = hashlib.sha256()
+  for part in parts:
+    if isinstance(part, np.ndarray):
+      header = f'{part.dtype.str}{part.shape}'.encode()
+      body = np.ascontiguousarray(part).reshape(-1).view(np.uint8).data
+    elif isinstance(part, bytes | memoryview):
+      header, body = b'bytes', part
+    else:
+      header, body = b'json', json.dumps(part, sort_keys=True).encode()
+    sha.update(f'{len(header)}:{len(body)}:'.encode() + header)
+    sha.update(body)
+  return sha.hexdigest()
+
+
+def digest_sources(*packages: Any) -> str:
+  """SHA-256 of the Python source of packages: what a cached result was made by.
+
+  Args:
+    *packages: imported packages or modules of this project.
+  """
+  files = []
+  for package in packages:
+    file = pathlib.Path(package.__file__)
+    files += file.parent.rglob('*.py') if file.stem == '__init__' else [file]
+  return digest(*(file.read_bytes() for file in sorted(files)))
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """Gives a temporary path beside `path` that becomes `path` on success.
+
+  A reader sees the old file or the new one, never a part; of two writers at
+  once the last one wins.
+  """
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  # Not by mkstemp, whose files are private: results are as readable as any
+  # other file, and no thread can ask for the umask without changing it.
+  temporary = path.with_name(f'.{path.name}.{secrets.token_hex(8)}')
+  temporary.touch(exist_ok=False)
+  try:
+    yield temporary
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def claim(path: str | os.PathLike, *, wait: bool = False) -> Iterator[bool]:
+  """Claims a record to be written for as long as the block lasts.
+
+  The system takes the claim back from a process that ends, however it ends, so
+  that no killed one keeps it.
+
+  Args:
+    path: of the record; an empty file beside it carries the claim, and stays.
+    wait: until another process has let go of it.
+
+  Returns:
+    Whether the claim is this process's.
+  """
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  lock = filelock.FileLock(path.with_name(f'.{path.name}.lock'))
+  try:
+    lock.acquire(blocking=wait)
+  except filelock.Timeout:
+    yield False
+    return
+  try:
+    yield True
+  finally:
+    lock.release()
+
+
+def check_writable(folder: str | os.PathLike) -> None:
+  """Makes a folder if need be, and checks that files can be written there.
+
+  Raises:
+    ValueError: if they can't.
+  """
+  try:
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+      pass
+  except OSError as error:
+    raise ValueError(
+      f'Cannot write to {str(folder)!r}: {error.strerror}. Choose another '
+      'folder.'
+    ) from error
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+  with atomic_path(path) as temporary:
+    temporary.write_text(text, encoding='utf-8')
+
+
+def to_json(record: Any, *, indent: int = 2) -> str:
+  """A record as JSON; what is NaN or infinite, which JSON has not, is null."""
+  return msgspec.json.format(
+    msgspec.json.encode(record), indent=indent
+  ).decode()
+
+
+def to_builtins(record: Any) -> Any:
+  """A record as the dicts, lists, numbers and strings that JSON is made of."""
+  return json.loads(msgspec.json.encode(record))
+
+
+def write_json(path: str | os.PathLike, record: Any) -> None:
+  """Writes a record as JSON, to be read by people too."""
+  write_text(path, to_json(record) + '\n')
+
+
+def read_json(path: str | os.PathLike, kind: type[_Record]) -> _Record:
+  """Reads a record that `write_json` wrote.
+
+  Args:
+    path: of the file.
+    kind: the record's type. Every field is checked; one too many, one too few
+      or one of another type is an error.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    DamagedFileError: if it is not such a record; the message names the file and
+      the place in it.
+  """
+  path = pathlib.Path(path)
+  try:
+    return msgspec.json.decode(path.read_bytes(), type=kind)
+  except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    raise DamagedFileError(
+      f'{str(path)!r} is no {kind.__name__} record: {error}.'
+    ) from error
+
+
+def write_npz(
+  path: str | os.PathLike,
+  arrays: Mapping[str, np.ndarray],
+  *,
+  compress: bool = False,
+) -> None:
+  """Writes an `.npz` of plain arrays; floats hardly compress, and slowly."""
+  for name, array in arrays.items():
+    if array.dtype.hasobject:
+      raise ValueError(f'Array {name!r} holds Python objects, not numbers.')
+  save = np.savez_compressed if compress else np.savez
+  with atomic_path(path) as temporary, temporary.open('wb') as file:
+    save(file, **arrays)
+
+
+def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """Reads every array of an `.npz`, never unpickling.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    DamagedFileError: if it is no `.npz`, is truncated or damaged, or holds
+      pickled objects.
+  """
+  path = pathlib.Path(path)
+  if not path.exists():
+    raise FileNotFoundError(f'There is no file {str(path)!r}.')
+  try:
+    if not zipfile.is_zipfile(path):
+      raise ValueError('it is no zip archive')
+    with np.load(path, allow_pickle=False) as archive:
+      return {name: archive[name] for name in archive.files}
+  except _DAMAGE as error:
+    if 'allow_pickle' in str(error):
+      raise DamagedFileError(
+        f'{str(path)!r} holds pickled Python objects, which could run any '
+        'code on loading. Save plain numeric arrays instead.'
+      ) from error
+    raise DamagedFileError(
+      f'{str(path)!r} is not a readable .npz: {error}. Was it written whole?'
+    ) from error
