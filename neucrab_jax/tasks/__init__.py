@@ -14,6 +14,7 @@ import functools
 import os
 import pathlib
 
+from neucrab_jax.ops.stratified import sample as stratified_sample
 from neucrab_jax.tasks import (
   arrays,
   digits,
@@ -24,7 +25,6 @@ from neucrab_jax.tasks import (
   vtab,
 )
 from neucrab_jax.tasks.preprocessing import resize
-from neucrab_jax.tasks.sampling import stratified_sample
 from neucrab_jax.tasks.task import Examples, Task
 
 __all__ = [
