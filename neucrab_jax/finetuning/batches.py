@@ -142,31 +142,3 @@ def in_order(
     mask = chosen < len(arrays)
     chosen = np.minimum(chosen, len(arrays) - 1)
     yield arrays.inputs[chosen], arrays.labels[chosen], mask
-
-
-def hold_out(
-  labels: np.ndarray, *, share: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """Splits examples in two, class by class.
-
-  Args:
-    labels: [N].
-    share: of the examples that are held out, at least one of each class.
-    seed: chooses which.
-
-  Returns:
-    Ascending indices of those kept and of those held out.
-
-  Raises:
-    ValueError: if the classes are too many, or one has a single example.
-  """
-  classes, sizes = np.unique(labels, return_counts=True)
-  if sizes.min() < 2:
-    raise ValueError(
-      f'Class {classes[sizes.argmin()]} has a single training example, so none '
-      'can be held out for validation. Give a validation split, or more '
-      'examples.'
-    )
-  count = max(round(share * len(labels)), len(classes))
-  held_out = tasks.stratified_sample(labels, num_examples=count, seed=seed)
-  return np.setdiff1d(np.arange(len(labels)), held_out), held_out

@@ -15,6 +15,7 @@ from neucrab_jax import checkpoints, tasks
 from neucrab_jax.finetuning import batches, network
 from neucrab_jax.finetuning import protocol as protocol_lib
 from neucrab_jax.finetuning import trainer as trainer_lib
+from neucrab_jax.ops import stratified
 
 # Of the examples of every class.
 _HELD_OUT = 0.25
@@ -67,7 +68,7 @@ def accuracies(
   found = []
   for member in range(num_seeds):
     member_seed = seed * num_seeds + member
-    kept, held_out = batches.hold_out(labels, share=_HELD_OUT, seed=member_seed)
+    kept, held_out = stratified.hold_out(labels, share=_HELD_OUT, seed=member_seed)
     trainer = trainer_lib.Trainer(
       net,
       variables,

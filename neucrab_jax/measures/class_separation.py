@@ -7,7 +7,7 @@ Axes: N examples, D features, C classes, R weightings.
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.ops import exact
+from neucrab_jax.ops import float64
 
 VARIANT = 'cosine distances, classes weigh alike'
 LIMITS: dict = {}
@@ -54,7 +54,7 @@ def class_separation(
     Kornblith et al., "Why Do Better Loss Functions Lead to Less Transferable
     Features?", NeurIPS 2021, section 3.3.
   """
-  with exact.precision():
+  with float64.precision():
     return _separation(
-      exact.compact(features), exact.one_hot(labels), example_weights
+      float64.compact(features), float64.one_hot(labels), example_weights
     )

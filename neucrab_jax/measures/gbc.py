@@ -9,7 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.ops import exact
+from neucrab_jax.ops import float64
 
 VARIANT = "authors' code: variances of at least 1e-4"
 LIMITS = {
@@ -83,10 +83,10 @@ def gbc(
     Pándy et al., "Transferability Estimation using Bhattacharyya Class
     Separability", CVPR 2022, equations 4 to 6.
   """
-  with exact.precision():
+  with float64.precision():
     return _coefficients(
-      exact.compact(exact.centre(features)),
-      exact.one_hot(labels),
+      float64.compact(float64.centre(features)),
+      float64.one_hot(labels),
       example_weights,
       covariance=covariance,
       num_components=num_components,

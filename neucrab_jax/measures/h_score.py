@@ -7,7 +7,7 @@ Axes: N examples, D features, C classes, R weightings.
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.ops import exact
+from neucrab_jax.ops import float64
 
 VARIANT = 'paper, with the pseudo-inverse'
 LIMITS: dict = {}
@@ -17,7 +17,7 @@ LIMITS: dict = {}
 def _score(x, one_hot, example_weights):
   n, d = x.shape
   values, vectors = jnp.linalg.eigh(x.T @ x)
-  kept = values > exact.rank_tolerance(values, max(n, d))
+  kept = values > float64.rank_tolerance(values, max(n, d))
   scales = jnp.where(kept, 1 / jnp.sqrt(jnp.where(kept, values, 1)), 0)
   # An orthonormal basis of what is linear in the features; the constant too.
   basis = jnp.concatenate(
@@ -62,9 +62,9 @@ def h_score(
     Bao et al., "An Information-Theoretic Approach to Transferability in Task
     Transfer Learning", ICIP 2019, definition 2.
   """
-  with exact.precision():
+  with float64.precision():
     return _score(
-      exact.compact(exact.centre(features)),
-      exact.one_hot(labels),
+      float64.compact(float64.centre(features)),
+      float64.one_hot(labels),
       example_weights,
     )

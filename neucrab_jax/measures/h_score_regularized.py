@@ -7,7 +7,7 @@ Axes: N examples, D features, C classes, R weightings.
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.ops import exact
+from neucrab_jax.ops import float64
 
 VARIANT = "authors' code: Ledoit–Wolf shrinkage"
 LIMITS: dict = {}
@@ -73,10 +73,10 @@ def h_score_regularized(
     Transferability Metrics, Their Peculiarities, Stability and Performance",
     ECML 2022, section 3.
   """
-  with exact.precision():
+  with float64.precision():
     return _score(
-      exact.compact(exact.centre(features)),
-      exact.one_hot(labels),
+      float64.compact(float64.centre(features)),
+      float64.one_hot(labels),
       example_weights,
       features.shape[1],
     )

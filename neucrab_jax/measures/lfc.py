@@ -7,7 +7,7 @@ Axes: N examples, D features, C classes, R weightings.
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.ops import exact
+from neucrab_jax.ops import float64
 
 VARIANT = 'paper: both kernels centred, the pairs of an example with itself too'
 LIMITS: dict = {}
@@ -49,9 +49,9 @@ def lfc(
     Deshpande et al., "A linearized framework and a new benchmark for model
     selection for fine-tuning", 2021, section 4.
   """
-  with exact.precision():
-    x = exact.centre(features)
+  with float64.precision():
+    x = float64.centre(features)
     scale = abs(x).max() or 1  # No fourth power is too small for a float.
     return _correlations(
-      exact.compact(x / scale), exact.one_hot(labels), example_weights
+      float64.compact(x / scale), float64.one_hot(labels), example_weights
     )

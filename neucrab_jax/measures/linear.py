@@ -9,7 +9,7 @@ import numpy as np
 
 from neucrab_jax.measures import inputs
 from neucrab_jax.ops import linear as linear_ops
-from neucrab_jax.ops import splits
+from neucrab_jax.ops import stratified
 
 VARIANT = 'held-out accuracy on stratified quarters, standardised features'
 SPREAD = 'standard deviation over splits'
@@ -52,7 +52,7 @@ def linear(
   Reference:
     Li et al., "Ranking Neural Checkpoints", CVPR 2021, section 3.1.
   """
-  held_out = splits.held_out(key, labels, num_splits=num_splits)
+  held_out = stratified.held_out(key, labels, num_splits=num_splits)
   std = np.std(features, axis=0)
   x = (features - np.mean(features, axis=0)) / np.where(std > 0, std, 1)
   classifiers = linear_ops.fit(
@@ -70,5 +70,5 @@ def linear(
       f'{unfinished} of {num_splits} splits.'
     )
   right = np.asarray(linear_ops.predict(classifiers, x)) == labels
-  accuracies = splits.mean_held_out(right, held_out, example_weights)
+  accuracies = stratified.mean_held_out(right, held_out, example_weights)
   return inputs.Score(accuracies.mean(axis=1), accuracies[0].std(ddof=1))

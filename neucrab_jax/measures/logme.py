@@ -9,7 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from neucrab_jax.ops import exact
+from neucrab_jax.ops import float64
 
 VARIANT = {
   'jmlr': "authors' code of the fixed point, in which directions without "
@@ -73,7 +73,7 @@ def _fit(f, one_hot, num_dims, variant):
   """
   n, width = f.shape
   sigma, vectors = jnp.linalg.eigh(f.T @ f)
-  kept = sigma > exact.rank_tolerance(sigma, max(n, width))
+  kept = sigma > float64.rank_tolerance(sigma, max(n, width))
   sigma = jnp.where(kept, sigma, 0)
   inverse = jnp.where(kept, 1 / jnp.sqrt(jnp.where(kept, sigma, 1)), 0)
   # Uᵀ y, without the left singular vectors U themselves.
@@ -148,10 +148,10 @@ def logme(
     You et al., "Ranking and Tuning Pre-trained Models: A New Paradigm for
     Exploiting Model Hubs", JMLR 2022, algorithm 3.
   """
-  with exact.precision():
+  with float64.precision():
     return _scores(
-      exact.compact(features),
-      exact.one_hot(labels),
+      float64.compact(features),
+      float64.one_hot(labels),
       example_weights,
       features.shape[1],
       variant=variant,

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from neucrab_jax.measures import inputs
-from neucrab_jax.ops import blocks, pca, splits
+from neucrab_jax.ops import blocks, pca, stratified
 
 VARIANT = 'Barber–Agakov bound, on held-out quarters'
 SPREAD = 'standard deviation over splits'
@@ -133,7 +133,7 @@ def mutual_information(
     is not known.
   """
   key_splits, key_fits = jax.random.split(key)
-  held_out = splits.held_out(key_splits, labels, num_splits=num_splits)
+  held_out = stratified.held_out(key_splits, labels, num_splits=num_splits)
   z = np.asarray(pca.transform(pca.fit(features, energy=energy), features))
   # One scale for all: the components' own sizes are what they know.
   scale = np.sqrt(np.mean(z**2, dtype=np.float64))
@@ -153,7 +153,7 @@ def mutual_information(
   shares = np.stack([w @ np.eye(num_classes)[labels] for w in example_weights])
   shares /= shares.sum(axis=1, keepdims=True)
   entropies = -np.sum(shares * np.log(shares), axis=1)
-  bounds = entropies[:, None] + splits.mean_held_out(
+  bounds = entropies[:, None] + stratified.mean_held_out(
     logs, held_out, example_weights
   )
   return inputs.Score(bounds.mean(axis=1), bounds[0].std(ddof=1))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neucrab_jax.measures import inputs
-from neucrab_jax.ops import exact
+from neucrab_jax.ops import float64
 
 VARIANT = 'paper: the most probable source class'
 SPREAD = 'standard error over examples'
@@ -56,7 +56,7 @@ def nce(
     Tran, Nguyen and Hassner, "Transferability and Hardness of Supervised
     Classification Tasks", ICCV 2019, section 3.
   """
-  with exact.precision():
+  with float64.precision():
     logs = _log_conditionals(
       source_probs,
       np.asarray(labels),

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy import special
 
-from neucrab_jax.ops import exact
+from neucrab_jax.ops import float64
 
 VARIANT = "authors' code, its sign turned"
 LIMITS = {'strength': (1e-6, None), 'num_iterations': (1, None)}
@@ -83,10 +83,10 @@ def pactran_dirichlet(
     Transferability of Pretrained Models to Classification Tasks", ECCV 2022,
     section 4.1.
   """
-  with exact.precision():
+  with float64.precision():
     return _bounds(
       jnp.asarray(source_probs, float),
-      exact.one_hot(labels),
+      float64.one_hot(labels),
       example_weights,
       strength,
       num_iterations,

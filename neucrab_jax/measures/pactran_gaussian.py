@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from neucrab_jax.measures import inputs
-from neucrab_jax.ops import exact
+from neucrab_jax.ops import float64
 from neucrab_jax.ops import linear as linear_ops
 
 VARIANT = "authors' code, its sign turned"
@@ -89,8 +89,8 @@ def pactran_gaussian(
     section 4.3.
   """
   n, num_classes = len(labels), int(labels.max()) + 1
-  with exact.precision():
-    x = jnp.asarray(exact.compact(features))
+  with float64.precision():
+    x = jnp.asarray(float64.compact(features))
     classifier = linear_ops.fit(
       x,
       labels,

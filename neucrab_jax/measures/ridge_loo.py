@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neucrab_jax.measures import inputs
-from neucrab_jax.ops import exact
+from neucrab_jax.ops import float64
 
 VARIANT = {
   'accuracy': 'share of examples whose class has the largest prediction',
@@ -35,7 +35,7 @@ def _left_out(x, one_hot, *, variant):
   """What the score is the mean of, at each strength, [L, N]."""
   n, d = x.shape
   values, vectors = jnp.linalg.eigh(x.T @ x)
-  kept = values > exact.rank_tolerance(values, max(n, d))
+  kept = values > float64.rank_tolerance(values, max(n, d))
   values = jnp.where(kept, values, 0)
   u = (x @ vectors) * jnp.where(
     kept, 1 / jnp.sqrt(jnp.where(kept, values, 1)), 0
@@ -96,12 +96,12 @@ def ridge_loo(
     Golub, Heath and Wahba, "Generalized Cross-Validation as a Method for
     Choosing a Good Ridge Parameter", Technometrics 1979.
   """
-  x = exact.centre(features)
+  x = float64.centre(features)
   std = x.std(axis=0)
   x /= np.where(std > 0, std, 1)
-  with exact.precision():
+  with float64.precision():
     values = np.asarray(
-      _left_out(exact.compact(x), exact.one_hot(labels), variant=variant)
+      _left_out(float64.compact(x), float64.one_hot(labels), variant=variant)
     )
   scores = values.mean(axis=1)
   best = np.flatnonzero(scores == scores.max())[-1]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neucrab_jax.ops import exact
+from neucrab_jax.ops import float64
 
 VARIANT = "authors' code: mean probability without a log"
 LIMITS: dict = {}
@@ -119,12 +119,12 @@ def sfda(
     Shao et al., "Not All Models Are Equal: Predicting Model Transferability in
     a Self-challenging Fisher Space", ECCV 2022, section 3.
   """
-  with exact.precision():
-    one_hot = exact.one_hot(labels)
+  with float64.precision():
+    one_hot = float64.one_hot(labels)
     # Less an offset, which moves no difference.
-    x = exact.centre(features)
+    x = float64.centre(features)
     return _score(
-      exact.compact(x),
+      float64.compact(x),
       one_hot,
       np.asarray(labels),
       example_weights,

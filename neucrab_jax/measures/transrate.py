@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neucrab_jax.ops import exact
+from neucrab_jax.ops import float64
 
 VARIANT = "authors' code: log det(I + FᵀF / (N ε))"
 LIMITS = {'epsilon': (1e-12, None)}
@@ -78,9 +78,9 @@ def transrate(
     Huang et al., "Frustratingly Easy Transferability Estimation", ICML 2022,
     equations 3 to 5.
   """
-  with exact.precision():
+  with float64.precision():
     return _transrate(
-      exact.compact(exact.centre(features)),
+      float64.compact(float64.centre(features)),
       _members(np.asarray(labels)),
       example_weights,
       epsilon,

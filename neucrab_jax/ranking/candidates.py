@@ -21,6 +21,7 @@ import ml_collections
 import numpy as np
 
 from neucrab_jax import checkpoints, features, measures, storage, tasks
+from neucrab_jax.ops import stratified
 from neucrab_jax.ranking import record
 
 # Called with how many examples are done since the last call.
@@ -94,7 +95,7 @@ def _choose(
 ) -> np.ndarray:
   if not config.num_examples:
     return np.arange(len(examples))
-  return tasks.stratified_sample(
+  return stratified.sample(
     examples.labels, num_examples=config.num_examples, seed=config.sample_seed
   )
 

@@ -24,7 +24,6 @@ from neucrab_jax.tasks import (
   vtab,
 )
 from neucrab_jax.tasks.preprocessing import resize
-from neucrab_jax.tasks.sampling import stratified_sample
 from neucrab_jax.tasks.task import Examples, Task
 
 __all__ = [
@@ -33,7 +32,6 @@ __all__ = [
   'load',
   'names',
   'resize',
-  'stratified_sample',
 ]
 
 _BUNDLED = {

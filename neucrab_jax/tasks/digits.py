@@ -10,7 +10,8 @@ import functools
 import numpy as np
 
 from neucrab_jax import spelling
-from neucrab_jax.tasks import arrays, preprocessing, sampling
+from neucrab_jax.ops import stratified
+from neucrab_jax.tasks import arrays, preprocessing
 from neucrab_jax.tasks import task as task_lib
 
 _SIZE = 32
@@ -38,10 +39,10 @@ def _upsample(image: np.ndarray) -> np.ndarray:
 def split_indices(labels: np.ndarray) -> dict[str, np.ndarray]:
   """The stratified splits, as ascending indices into the 1,797 digits."""
   everything = np.arange(len(labels))
-  test = sampling.stratified_sample(labels, _NUM_TEST, _SPLIT_SEED)
+  test = stratified.sample(labels, _NUM_TEST, _SPLIT_SEED)
   trainval = np.setdiff1d(everything, test)
   validation = trainval[
-    sampling.stratified_sample(labels[trainval], _NUM_VALIDATION, _SPLIT_SEED)
+    stratified.sample(labels[trainval], _NUM_VALIDATION, _SPLIT_SEED)
   ]
   return {
     'train': np.setdiff1d(trainval, validation),

@@ -3,7 +3,6 @@
 
 import inspect
 
-import jax
 import numpy as np
 import problems
 import pytest
@@ -11,7 +10,6 @@ import scipy.optimize
 import scipy.special
 
 from neucrab_jax import measures
-from neucrab_jax.ops import splits
 from neucrab_jax.training import early_stopping
 
 
@@ -110,21 +108,6 @@ def test_mutual_information_after_pca_is_still_a_bound():
     for energy in (0.3, 0.8)
   ]
   assert 0 < scores[0] < scores[1] < np.log(5)
-
-
-def test_splits_hold_out_a_quarter_of_every_class():
-  labels = np.repeat([0, 1, 2, 3], [40, 20, 4, 1])
-  held_out = splits.held_out(jax.random.key(0), labels, num_splits=6)
-  for test in held_out:
-    assert np.bincount(labels[test], minlength=4).tolist() == [10, 5, 1, 0]
-  assert len(np.unique(held_out, axis=0)) == 6
-
-
-def test_held_out_means_are_weighted():
-  values = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-  chosen = np.array([[True, True, False], [False, True, True]])
-  found = splits.mean_held_out(values, chosen, np.array([[1, 1, 1], [3, 1, 2]]))
-  np.testing.assert_allclose(found, [[1.5, 5.5], [1.25, 17 / 3]])
 
 
 @pytest.mark.parametrize('name', ['random', 'num_parameters'])

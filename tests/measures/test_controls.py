@@ -7,7 +7,7 @@ from scipy import stats
 from sklearn import linear_model, neighbors, preprocessing
 
 from neucrab_jax import measures
-from neucrab_jax.ops import splits
+from neucrab_jax.ops import stratified
 
 
 @pytest.mark.parametrize('kind', problems.KINDS)
@@ -34,7 +34,7 @@ def test_knn_refuses_more_neighbours_than_examples():
 def test_linear_agrees_with_scikit_learn_on_the_same_splits(kind):
   x, labels = problems.make(kind)
   l2 = 1e-2
-  held_out = splits.held_out(jax.random.key(0), labels, num_splits=5)
+  held_out = stratified.held_out(jax.random.key(0), labels, num_splits=5)
   scaled = preprocessing.StandardScaler().fit_transform(x.astype(np.float64))
   accuracies = [
     linear_model.LogisticRegression(C=1 / (l2 * (~test).sum()), max_iter=5_000)

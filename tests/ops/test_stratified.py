@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import hypothesis
+import jax
 import numpy as np
 import pytest
 from hypothesis import strategies
 
-from neucrab_jax import tasks
+from neucrab_jax.ops import stratified
 
 
 @hypothesis.settings(max_examples=60, deadline=None)
@@ -17,7 +18,7 @@ def test_a_sample_is_proportional_and_leaves_no_class_out(sizes, share, seed):
   labels = np.repeat(np.arange(len(sizes)), sizes)
   np.random.RandomState(0).shuffle(labels)
   n = len(sizes) + round(share * (len(labels) - len(sizes)))
-  chosen = tasks.stratified_sample(labels, n, seed)
+  chosen = stratified.sample(labels, n, seed)
   counts = np.bincount(labels[chosen], minlength=len(sizes))
   quotas = n * np.array(sizes) / len(labels)
   assert chosen.dtype == np.int64
@@ -32,27 +33,25 @@ def test_a_sample_is_proportional_and_leaves_no_class_out(sizes, share, seed):
 
 def test_the_largest_remainders_get_what_is_left():
   labels = np.repeat([0, 1, 2], [50, 31, 19])
-  counts = np.bincount(labels[tasks.stratified_sample(labels, 10)])
+  counts = np.bincount(labels[stratified.sample(labels, 10)])
   np.testing.assert_array_equal(counts, [5, 3, 2])
 
 
 def test_the_largest_class_pays_for_the_smallest():
   labels = np.repeat([0, 1, 2], [97, 2, 1])
-  counts = np.bincount(labels[tasks.stratified_sample(labels, 4)])
+  counts = np.bincount(labels[stratified.sample(labels, 4)])
   np.testing.assert_array_equal(counts, [2, 1, 1])
 
 
 def test_everything_can_be_chosen():
   labels = np.array([0, 1, 1, 2])
-  np.testing.assert_array_equal(
-    tasks.stratified_sample(labels, 4), np.arange(4)
-  )
+  np.testing.assert_array_equal(stratified.sample(labels, 4), np.arange(4))
 
 
 def test_the_seed_decides():
   labels = np.arange(1000) % 10
   first, again, other = (
-    tasks.stratified_sample(labels, 50, seed) for seed in (1, 1, 2)
+    stratified.sample(labels, 50, seed) for seed in (1, 1, 2)
   )
   np.testing.assert_array_equal(first, again)
   assert not np.array_equal(first, other)
@@ -63,7 +62,7 @@ def test_the_choice_is_frozen():
   # examples are of class 0 and the odd ones of class 1.
   labels = np.arange(20) % 2
   np.testing.assert_array_equal(
-    tasks.stratified_sample(labels, 4, seed=0), [4, 7, 11, 16]
+    stratified.sample(labels, 4, seed=0), [4, 7, 11, 16]
   )
 
 
@@ -72,4 +71,21 @@ def test_the_choice_is_frozen():
 )
 def test_impossible_numbers(n, message):
   with pytest.raises(ValueError, match=message):
-    tasks.stratified_sample(np.array([0, 1, 2, 0, 1, 2]), n)
+    stratified.sample(np.array([0, 1, 2, 0, 1, 2]), n)
+
+
+def test_splits_hold_out_a_quarter_of_every_class():
+  labels = np.repeat([0, 1, 2, 3], [40, 20, 4, 1])
+  held_out = stratified.held_out(jax.random.key(0), labels, num_splits=6)
+  for test in held_out:
+    assert np.bincount(labels[test], minlength=4).tolist() == [10, 5, 1, 0]
+  assert len(np.unique(held_out, axis=0)) == 6
+
+
+def test_held_out_means_are_weighted():
+  values = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+  chosen = np.array([[True, True, False], [False, True, True]])
+  found = stratified.mean_held_out(
+    values, chosen, np.array([[1, 1, 1], [3, 1, 2]])
+  )
+  np.testing.assert_allclose(found, [[1.5, 5.5], [1.25, 17 / 3]])

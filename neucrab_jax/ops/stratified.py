@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Choosing some of the examples class by class, so that none loses its share.
+
+Axes: N examples, C classes present, n chosen, S splits, R weightings.
+"""
+
+import jax
+import numpy as np
+
+# The share of every class that a split holds out.
+HELD_OUT = 0.25
+
+
+def _share_out(sizes: np.ndarray, *, num_examples: int) -> np.ndarray:
+  """Largest remainder, at least one each: sizes [C] to counts [C].
+
+  All in integers, so that no rounding decides.
+  """
+  total = sizes.sum()
+  counts = np.maximum(num_examples * sizes // total, 1)
+  owed = num_examples * sizes - counts * total
+  while counts.sum() < num_examples:
+    one = np.argmax(owed)
+    counts[one] += 1
+    owed[one] -= total
+  while counts.sum() > num_examples:
+    one = np.argmin(np.where(counts > 1, owed, np.iinfo(owed.dtype).max))
+    counts[one] -= 1
+    owed[one] += total
+  return counts
+
+
+def sample(
+  labels: np.ndarray, num_examples: int = 200, seed: int = 0
+) -> np.ndarray:
+  """Chooses examples in proportion to the sizes of their classes.
+
+  The same labels and seed give the same examples, with any version of NumPy:
+  the stream of `np.random.RandomState` is frozen.
+
+  Args:
+    labels: [N] integers.
+    num_examples: n, how many to choose.
+    seed: chooses which.
+
+  Returns:
+    [n] int64 indices into the labels, ascending, with at least one of each
+    class present.
+
+  Raises:
+    ValueError: if n is less than the number of classes or more than N.
+  """
+  labels = np.asarray(labels)
+  classes, sizes = np.unique(labels, return_counts=True)
+  if num_examples > len(labels):
+    raise ValueError(
+      f'Cannot choose {num_examples} examples from {len(labels)}.'
+    )
+  if num_examples < len(classes):
+    raise ValueError(
+      f'{num_examples} examples are too few for {len(classes)} classes. '
+      f'Choose at least {len(classes)}.'
+    )
+  counts = _share_out(sizes.astype(np.int64), num_examples=num_examples)
+  random = np.random.RandomState(seed)
+  chosen = [
+    random.permutation(np.flatnonzero(labels == label))[:count]
+    for label, count in zip(classes, counts, strict=True)
+  ]
+  return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def hold_out(
+  labels: np.ndarray, *, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Splits examples in two, class by class, to fit and to choose by.
+
+  Args:
+    labels: [N].
+    share: of the examples that are held out, at least one of each class.
+    seed: chooses which.
+
+  Returns:
+    Ascending indices of those kept and of those held out.
+
+  Raises:
+    ValueError: if the classes are too many, or one has a single example.
+  """
+  classes, sizes = np.unique(labels, return_counts=True)
+  if sizes.min() < 2:
+    raise ValueError(
+      f'Class {classes[sizes.argmin()]} has a single training example, so none '
+      'can be held out for validation. Give a validation split, or more '
+      'examples.'
+    )
+  count = max(round(share * len(labels)), len(classes))
+  held_out = sample(labels, num_examples=count, seed=seed)
+  return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+
+
+def held_out(
+  key: jax.Array, labels: np.ndarray, *, num_splits: int
+) -> np.ndarray:
+  """Which examples each split holds out: a random quarter of every class.
+
+  A class with a single example is never held out.
+
+  Args:
+    key: of the draws.
+    labels: [N], integers from 0.
+    num_splits: S.
+
+  Returns:
+    [S, N] bool.
+
+  Raises:
+    ValueError: if no class has two examples.
+  """
+  labels = np.asarray(labels)
+  draws = np.asarray(jax.random.uniform(key, (num_splits, len(labels))))
+  counts = np.bincount(labels)
+  quarter = np.minimum(np.ceil(HELD_OUT * counts), counts - 1)
+  starts = np.cumsum(counts) - counts
+  if not quarter.any():
+    raise ValueError('No class has two examples, so none can be held out.')
+  chosen = np.zeros(draws.shape, bool)
+  for split, draw in enumerate(draws):
+    order = np.lexsort((draw, labels))  # By class, at random within it.
+    place = np.arange(len(labels)) - starts[labels[order]]
+    chosen[split, order] = place < quarter[labels[order]]
+  return chosen
+
+
+def mean_held_out(
+  values: np.ndarray, chosen: np.ndarray, example_weights: np.ndarray
+) -> np.ndarray:
+  """Means over the examples that each split holds out.
+
+  Args:
+    values: [S, N].
+    chosen: [S, N] bool, from `held_out`.
+    example_weights: [R, N].
+
+  Returns:
+    [R, S]
+  """
+  weights = np.asarray(example_weights, np.float64)
+  judged = np.where(chosen, np.asarray(values, np.float64), 0)
+  return (weights @ judged.T) / (weights @ chosen.T)
