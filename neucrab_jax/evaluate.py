@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Judges measures by how well they predict which checkpoints transfer best.
+
+  python -m neucrab_jax.evaluate --config=configs/neucrab_mini.py
+  python -m neucrab_jax.evaluate --config=configs/published.py
+  python -m neucrab_jax.evaluate --config=configs/evaluate.py \
+      --config.rankings='runs/*/ranking.json' --config.accuracies=runs/finetune
+
+Exit status: 0, or 2 if the input was bad, 130 after Ctrl-C.
+"""
+
+import ml_collections
+from absl import flags
+
+from neucrab_jax import command_line
+from neucrab_jax.benchmark import ablation, run
+
+flags.adopt_module_key_flags(command_line)
+
+
+def main(config: ml_collections.ConfigDict, workdir: str) -> int:
+  evaluate = ablation.sweep if 'sweep' in config else run.evaluate
+  try:
+    evaluate(config, workdir=workdir)
+  except KeyboardInterrupt:
+    return command_line.INTERRUPTED
+  return 0
+
+
+if __name__ == '__main__':
+  command_line.start(main)

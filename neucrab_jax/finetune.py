@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Fine-tunes checkpoints on a task, and records how well each transfers.
+
+  python -m neucrab_jax.finetune --config=configs/finetune.py
+  python -m neucrab_jax.finetune --config=configs/finetune.py:vtab_1k \
+      --config.task.name=path/to/images --workdir=runs/mine
+
+Killed and started again, it goes on from the last state; what is on record is
+not done again.
+
+Exit status: 0 if all checkpoints were fine-tuned, 1 if some failed, 2 if the
+input was bad, 130 after Ctrl-C.
+"""
+
+import ml_collections
+from absl import flags
+
+from neucrab_jax import command_line
+from neucrab_jax.finetuning import run
+
+flags.adopt_module_key_flags(command_line)
+
+
+def main(config: ml_collections.ConfigDict, workdir: str) -> int:
+  result = run.finetune(config, workdir=workdir)
+  return command_line.FAILED if result.failed else 0
+
+
+if __name__ == '__main__':
+  command_line.start(main)

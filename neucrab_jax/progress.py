@@ -109,7 +109,7 @@ class NestedBars:
 
 @contextlib.contextmanager
 def downloads() -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
-  """Gives what makes a bar for a file: called with its bytes done, and in all."""
+  """Gives what makes the bar of a file, called with its bytes, and in all."""
   bars = _bars(
     progress.DownloadColumn(),
     progress.TransferSpeedColumn(),

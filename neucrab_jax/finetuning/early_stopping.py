@@ -68,7 +68,9 @@ def accuracies(
   found = []
   for member in range(num_seeds):
     member_seed = seed * num_seeds + member
-    kept, held_out = stratified.hold_out(labels, share=_HELD_OUT, seed=member_seed)
+    kept, held_out = stratified.hold_out(
+      labels, share=_HELD_OUT, seed=member_seed
+    )
     trainer = trainer_lib.Trainer(
       net,
       variables,

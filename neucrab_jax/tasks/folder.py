@@ -15,8 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageOps
 
-from neucrab_jax import spelling, storage
-from neucrab_jax.tasks import progress
+from neucrab_jax import progress, spelling, storage
 from neucrab_jax.tasks import task as task_lib
 
 _SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.webp')

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from neucrab_jax import spelling, storage
-from neucrab_jax.tasks import progress
+from neucrab_jax import progress, spelling, storage
 from neucrab_jax.tasks import task as task_lib
 
 # Examples per step through TensorFlow; one at a time, its overhead would rule.
