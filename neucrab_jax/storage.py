@@ -144,16 +144,24 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     temporary.write_text(text, encoding='utf-8')
 
 
-def to_json(record: Any, *, indent: int = 2) -> str:
+def _to_plain(value: Any) -> Any:
+  """NumPy's numbers as Python's, of which alone msgspec knows."""
+  if isinstance(value, np.generic):
+    return value.item()
+  raise TypeError(f'A record cannot hold {type(value).__name__}.')
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_to_plain)
+
+
+def to_json(record: Any) -> str:
   """A record as JSON; what is NaN or infinite, which JSON has not, is null."""
-  return msgspec.json.format(
-    msgspec.json.encode(record), indent=indent
-  ).decode()
+  return msgspec.json.format(_ENCODER.encode(record), indent=2).decode()
 
 
 def to_builtins(record: Any) -> Any:
   """A record as the dicts, lists, numbers and strings that JSON is made of."""
-  return json.loads(msgspec.json.encode(record))
+  return json.loads(_ENCODER.encode(record))
 
 
 def write_json(path: str | os.PathLike, record: Any) -> None:

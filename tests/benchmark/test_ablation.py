@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from configs import ablation as ablation_config
-from neucrab_jax import measures
+from neucrab_jax import measures, storage
 from neucrab_jax.benchmark import ablation
 
 STRENGTHS = {'a': 0.2, 'b': 0.5, 'c': 0.8, 'd': 1.2}
@@ -25,11 +25,11 @@ def config(tmp_path):
     x = features_of(name)
     np.savez(tmp_path / f'{name}.npz', features=x, labels=LABELS)
   rows = [f'{name},{0.5 * s}' for name, s in STRENGTHS.items()]
-  truth = tmp_path / 'truth.csv'
-  truth.write_text('\n'.join(['checkpoint,accuracy', *rows]))
+  accuracies = tmp_path / 'accuracies.csv'
+  accuracies.write_text('\n'.join(['checkpoint,accuracy', *rows]))
   config = ablation_config.get_config()
   config.features = str(tmp_path / '*.npz')
-  config.accuracies = str(truth)
+  config.accuracies = str(accuracies)
   config.sweep.energies = (0.5, 0.8)
   config.sweep.components_per_class = (1, 2)
   config.sweep.covariances = ('diag',)
@@ -38,7 +38,7 @@ def config(tmp_path):
 
 
 def test_each_setting_is_that_nleep(config, tmp_path):
-  result = ablation.sweep(config, str(tmp_path / 'run'))
+  result = storage.to_builtins(ablation.sweep(config, str(tmp_path / 'run')))
   assert len(result['rows']) == 4
   for row in result['rows']:
     expected = [
@@ -68,7 +68,7 @@ def test_each_setting_is_that_nleep(config, tmp_path):
   [
     ({'features': ''}, 'config.features'),
     ({'accuracies': ''}, 'config.accuracies'),
-    ({'truth': 'linear'}, '0 tables of accuracies'),
+    ({'accuracy': 'linear'}, '0 tables of accuracies'),
     ({'sweep.energies': (1.5,)}, 'not 1.5'),
     ({'sweep.components_per_class': (0,)}, 'not 0'),
     ({'sweep.covariances': ('diagonal',)}, "mean 'diag'"),

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from neucrab_jax.benchmark import metrics, resampled
+from neucrab_jax.benchmark import batched_metrics, metrics
 
 CORRELATIONS = ('pearson', 'kendall_tau', 'weighted_kendall_tau')
 TOP_K = tuple(name for name in metrics.METRICS if name not in CORRELATIONS)
@@ -33,7 +33,7 @@ def test_weights_are_copies_to_scipy(name, seed):
     'weighted_kendall_tau': stats.weightedtau,
   }[name]
   scores, accuracies, weights = make(seed)
-  found = resampled.agreement(name, scores, accuracies, weights)
+  found = batched_metrics.agreement(name, scores, accuracies, weights)
   expected = [
     function(*copied(row, scores, accuracies)).statistic for row in weights
   ]
@@ -43,7 +43,7 @@ def test_weights_are_copies_to_scipy(name, seed):
 @pytest.mark.parametrize('name', TOP_K)
 def test_a_checkpoint_drawn_twice_takes_one_place_among_the_top(name):
   scores, accuracies, weights = make()
-  found = resampled.agreement(name, scores, accuracies, weights)
+  found = batched_metrics.agreement(name, scores, accuracies, weights)
   expected = [
     metrics.METRICS[name][1](scores[row > 0], accuracies[row > 0])
     for row in weights
@@ -57,9 +57,9 @@ def test_rows_of_scores_are_what_each_is_alone(name):
   rng = np.random.default_rng(1)
   rows = rng.permuted(np.tile(scores, (ROWS, 1)), axis=1)
   truths = rng.permuted(np.tile(accuracies, (ROWS, 1)), axis=1)
-  found = resampled.agreement(name, rows, truths, weights)
+  found = batched_metrics.agreement(name, rows, truths, weights)
   alone = [
-    resampled.agreement(name, x, y, w[None])[0]
+    batched_metrics.agreement(name, x, y, w[None])[0]
     for x, y, w in zip(rows, truths, weights, strict=True)
   ]
   np.testing.assert_allclose(found, alone, rtol=0, atol=1e-12)
@@ -73,17 +73,17 @@ def test_what_is_missing_has_no_weight(name):
   without = weights.copy()
   without[:, [2, 5]] = 0
   np.testing.assert_array_equal(
-    resampled.agreement(name, gappy, holey, weights),
-    resampled.agreement(name, scores, accuracies, without),
+    batched_metrics.agreement(name, gappy, holey, weights),
+    batched_metrics.agreement(name, scores, accuracies, without),
   )
 
 
 @pytest.mark.parametrize('name', metrics.METRICS)
 def test_blocks_don_t_show(name, monkeypatch):
   scores, accuracies, weights = make()
-  whole = resampled.agreement(name, scores, accuracies, weights)
-  monkeypatch.setattr(resampled, '_BLOCK', 7 * scores.size**2)
-  parts = resampled.agreement(name, scores, accuracies, weights)
+  whole = batched_metrics.agreement(name, scores, accuracies, weights)
+  monkeypatch.setattr(batched_metrics, '_BLOCK', 7 * scores.size**2)
+  parts = batched_metrics.agreement(name, scores, accuracies, weights)
   np.testing.assert_allclose(whole, parts, rtol=1e-12, atol=1e-15)
 
 
@@ -91,4 +91,4 @@ def test_blocks_don_t_show(name, monkeypatch):
 def test_one_checkpoint_alone_has_no_correlation(name):
   scores, accuracies, _ = make()
   weights = np.eye(len(scores))[:1] * len(scores)
-  assert np.isnan(resampled.agreement(name, scores, accuracies, weights))
+  assert np.isnan(batched_metrics.agreement(name, scores, accuracies, weights))

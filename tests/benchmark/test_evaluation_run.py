@@ -10,26 +10,35 @@ from scipy import stats
 
 from configs import evaluate as evaluate_config
 from configs import published as published_config
-from neucrab_jax import checkpoints
-from neucrab_jax.benchmark import cost, evaluation, judging, metrics
+from neucrab_jax import checkpoints, storage
+from neucrab_jax.benchmark import analysis, cost, metrics, run
+from neucrab_jax.ranking import record as ranking_record
+from tests.benchmark import record_files
 
 NAMES = tuple('abcdefgh')
 TASKS = ('flowers', 'birds')
 FEW = 200  # Resamples.
 
 
+def evaluate(config, workdir):
+  """What `evaluation.json` of a run holds."""
+  return storage.to_builtins(run.evaluate(config, workdir))
+
+
 @pytest.fixture(scope='module')
 def published(tmp_path_factory):
   config = published_config.get_config()
   config.num_resamples = FEW
-  return evaluation.evaluate(config, str(tmp_path_factory.mktemp('run')))
+  return evaluate(config, str(tmp_path_factory.mktemp('run')))
 
 
-def find(result, group, truth):
-  (duel,) = [
-    c for c in result['contests'] if (c['group'], c['truth']) == (group, truth)
+def find(result, group, accuracy):
+  (aligned,) = [
+    a
+    for a in result['alignments']
+    if (a['group'], a['accuracy']) == (group, accuracy)
   ]
-  return duel, {row['name']: row for row in duel['rows']}
+  return aligned, {row['name']: row for row in aligned['rows']}
 
 
 def value(row, metric='kendall_tau'):
@@ -54,13 +63,13 @@ def test_published_figures_on_sun397(published):
     assert value(rows['nleep'], metric) == pytest.approx(expected, abs=5e-4)
 
 
-@pytest.mark.parametrize('truth', ['linear', 'finetuned'])
-def test_published_figures_are_those_of_scipy_on_the_file(published, truth):
+@pytest.mark.parametrize('accuracy', ['linear', 'finetuned'])
+def test_published_figures_are_those_of_scipy_on_the_file(published, accuracy):
   (source,) = [s['file'] for s in published['sources'] if 'sun397' in s['file']]
   with open(source, newline='') as file:
     table = list(csv.DictReader(file))
-  accuracies = [float(row[f'accuracy_{truth}']) for row in table]
-  _, rows = find(published, 'architectures', truth)
+  accuracies = [float(row[f'accuracy_{accuracy}']) for row in table]
+  _, rows = find(published, 'architectures', accuracy)
   for name in ('nleep', 'gbc', 'logme', 'leep', 'h_score'):
     scores = [float(row[name]) for row in table]
     for metric, function in (
@@ -77,7 +86,7 @@ def test_a_task_blind_order_and_the_ceiling_on_vtab(published):
   assert len(full['checkpoints']) == 14
   for name, expected in {
     'fixed order': (0.87, 0.65, 0.87, 0.87),
-    'truth: 1000 training examples': (0.80, 0.58, 0.93, 0.87),
+    'accuracy: 1000 training examples': (0.80, 0.58, 0.93, 0.87),
   }.items():
     taus = [
       rows[name]['tasks'][task]['metrics']['kendall_tau']['value']
@@ -97,44 +106,34 @@ def files(tmp_path):
     accuracies = np.linspace(0.3, 0.9, len(NAMES))
     for name, accuracy in zip(NAMES, accuracies, strict=True):
       runs = accuracy + 0.05 * rng.standard_normal(3)
-      record = {
-        'checkpoint': name,
-        'task': {'name': task},
-        'accuracy': runs.mean(),
-        'standard_error': 0.01,
-        'seconds': 60.0,
-        'chosen': [0, 1, 2],
-        'trials': [{'steps': 10, 'test_accuracy': run} for run in runs],
-      }
-      write(tmp_path / 'accuracies' / task / f'{name}.json', record)
+      found = record_files.make_accuracy(
+        name,
+        runs.mean(),
+        task=task,
+        seconds=60.0,
+        chosen=(0, 1, 2),
+        tested=tuple(runs),
+      )
+      record_files.write(tmp_path / 'accuracies', found)
     for measure, noise in (('good', 0.1), ('knn', 0.5), ('num_parameters', 1)):
       scores = accuracies + noise * rng.standard_normal(len(NAMES))
       folder = tmp_path / 'runs' / task / measure
       for name, score in zip(NAMES, scores, strict=True):
-        resamples = list(score + 0.05 * rng.standard_normal(20))
-        record = {'score': score, 'resamples': resamples}
-        write(folder / 'scores' / f'{name}.json', record)
-      ranking = {
-        'task': {'name': task, 'num_examples': 100},
-        'measure': {'name': measure, 'options': {}},
-        'ranking': [
-          {
-            'checkpoint': name,
-            'score': score,
-            'seconds': {'extract': 2.0, 'score': 0.5},
-            'cached': measure != 'good',
-          }
-          for name, score in zip(NAMES, scores, strict=True)
-        ],
-        'failed': [],
-      }
-      write(folder / 'ranking.json', ranking)
+        resamples = score + 0.05 * rng.standard_normal(20)
+        storage.write_json(
+          ranking_record.score_path(folder, name),
+          record_files.make_score(score, resamples),
+        )
+      ranking = record_files.make_ranking(
+        dict(zip(NAMES, scores, strict=True)),
+        name=measure,
+        task=task,
+        num_examples=100,
+        seconds={'extract': 2.0, 'score': 0.5},
+        cached=measure != 'good',
+      )
+      record_files.write(folder, ranking)
   return tmp_path
-
-
-def write(path, record):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(record))
 
 
 def make_config(files, **changes):
@@ -148,24 +147,24 @@ def make_config(files, **changes):
 
 
 def test_the_record_has_all_that_is_promised(files):
-  result = evaluation.evaluate(make_config(files), str(files / 'out'))
+  result = evaluate(make_config(files), str(files / 'out'))
   written = json.loads((files / 'out' / 'evaluation.json').read_text())
   assert written == result
-  (duel,) = result['contests']
-  assert duel['tasks'] == sorted(TASKS)
-  assert duel['resampled'] == ['checkpoints', 'tasks', 'examples', 'seeds']
-  roles = {row['name']: row['role'] for row in duel['rows']}
+  (aligned,) = result['alignments']
+  assert aligned['tasks'] == sorted(TASKS)
+  assert aligned['resampled'] == ['checkpoints', 'tasks', 'examples', 'seeds']
+  roles = {row['name']: row['role'] for row in aligned['rows']}
   assert roles == {
     'good': 'measure',
     'knn': 'control',
     'num_parameters': 'control',
     'fixed order': 'control',
-    judging.RANDOM_ORDER: 'control',
-    'truth: another seed': 'ceiling',
+    analysis.RANDOM_ORDER: 'control',
+    'accuracy: another seed': 'ceiling',
   }
-  good = duel['rows'][0]
+  good = aligned['rows'][0]
   assert set(good['average']) == set(metrics.METRICS)
-  assert set(good['spread']) == set(duel['resampled'])
+  assert set(good['spread']) == set(aligned['resampled'])
   assert all(spread > 0 for spread in good['spread'].values())
   assert set(good['leave_one_out']) == set(NAMES)
   assert len(good['drop_largest']) == 4
@@ -180,29 +179,27 @@ def test_the_record_has_all_that_is_promised(files):
     for cell in found['metrics'].values():
       assert cell['low'] <= cell['high']
   assert good['average']['kendall_tau']['low'] <= value(good)
-  assert duel['cost']['measures']['knn'] == {
+  assert aligned['cost']['measures']['knn'] == {
     'extract_seconds': 2.0,  # Where the features were not found cached.
     'score_seconds': 0.5,
     'flops': None,
   }
-  assert duel['cost']['fine_tuning'] == {'seconds': 60.0, 'flops': None}
+  assert aligned['cost']['fine_tuning'] == {'seconds': 60.0, 'flops': None}
   cited = {source['file'] for source in result['sources']}
   assert len(cited) == 3 * len(TASKS) + len(TASKS) * len(NAMES)
 
 
 def test_leaving_out_is_leaving_out(files):
-  (duel,) = evaluation.evaluate(make_config(files), str(files / 'out'))[
-    'contests'
-  ]
-  good = duel['rows'][0]
+  (aligned,) = evaluate(make_config(files), str(files / 'out'))['alignments']
+  good = aligned['rows'][0]
   largest = max(
-    duel['points'][duel['tasks'][0]],
+    aligned['points'][aligned['tasks'][0]],
     key=lambda point: point['scores']['num_parameters'],
   )['checkpoint']
 
   def tau_without(name):
     taus = []
-    for points in duel['points'].values():
+    for points in aligned['points'].values():
       kept = [p for p in points if p['checkpoint'] != name]
       taus.append(
         stats.kendalltau(
@@ -220,24 +217,24 @@ def test_leaving_out_is_leaving_out(files):
 
 def test_same_seed_same_record_and_another_seed_another(files):
   first, second, third = (
-    evaluation.evaluate(make_config(files, seed=seed), str(files / 'out'))
+    evaluate(make_config(files, seed=seed), str(files / 'out'))
     for seed in (0, 0, 1)
   )
   assert first == second
-  a, b = (r['contests'][0]['rows'][0] for r in (first, third))
+  a, b = (r['alignments'][0]['rows'][0] for r in (first, third))
   assert value(a) == value(b)
   assert a['spread'] != b['spread']
 
 
 def test_a_random_order_earns_what_all_orders_earn_on_average(files):
-  (duel,) = evaluation.evaluate(
-    make_config(files, order=''), str(files / 'out')
-  )['contests']
-  (row,) = [r for r in duel['rows'] if r['name'] == judging.RANDOM_ORDER]
+  (aligned,) = evaluate(make_config(files, order=''), str(files / 'out'))[
+    'alignments'
+  ]
+  (row,) = [r for r in aligned['rows'] if r['name'] == analysis.RANDOM_ORDER]
   assert value(row, 'recall_at_1') == pytest.approx(1 / len(NAMES))
   assert value(row, 'recall_at_3') == pytest.approx(3 / len(NAMES))
   expected = []
-  for points in duel['points'].values():
+  for points in aligned['points'].values():
     accuracies = np.array([p['accuracy'] for p in points])
     expected.append(accuracies.mean() / accuracies.max())
   assert value(row, 'rel_at_1') == pytest.approx(np.mean(expected))
@@ -249,19 +246,19 @@ def test_constant_scores_are_shown_without_tau(files):
   rows = [f'{n},{task},7' for n in NAMES for task in TASKS]
   path.write_text('\n'.join(['checkpoint,task,flat', *rows]))
   config = make_config(files, rankings=str(path))
-  (duel,) = evaluation.evaluate(config, str(files / 'out'))['contests']
-  flat = duel['rows'][0]
+  (aligned,) = evaluate(config, str(files / 'out'))['alignments']
+  flat = aligned['rows'][0]
   assert value(flat) is None
-  assert flat['p_value'] is None
+  assert 'p_value' not in flat
   assert value(flat, 'recall_at_1') == pytest.approx(1 / len(NAMES))
 
 
 def test_files_are_views_of_the_record(files):
-  result = evaluation.evaluate(make_config(files), str(files / 'out'))
-  (duel,) = result['contests']
+  result = evaluate(make_config(files), str(files / 'out'))
+  (aligned,) = result['alignments']
   with (files / 'out' / 'evaluation.csv').open(newline='') as file:
     table = list(csv.DictReader(file))
-  for row in duel['rows']:
+  for row in aligned['rows']:
     (cell,) = [
       r
       for r in table
@@ -270,12 +267,12 @@ def test_files_are_views_of_the_record(files):
     ]
     assert float(cell['value']) == value(row)
   page = (files / 'out' / 'report.html').read_text()
-  for row in duel['rows']:
+  for row in aligned['rows']:
     assert row['name'] in page
     assert f'{value(row):.3f}'.replace('-', '−') in page
   for source in result['sources']:
     assert source['file'] in page
-  # Two tasks, four contestants, and the cost plot.
+  # Two tasks, four predictors, and the cost plot.
   assert page.count('<svg') == 2 * 4 + 1
   assert not re.search(r'(src|href)="(http|//)|@import|url\((?!#)', page)
 
@@ -284,9 +281,9 @@ def test_groups_are_judged_apart(files):
   config = make_config(files)
   group = {'rankings': config.rankings, 'accuracies': config.accuracies}
   config.groups = {'one': group, 'two': {**group, 'order': config.order}}
-  result = evaluation.evaluate(config, str(files / 'out'))
-  assert [c['group'] for c in result['contests']] == ['one', 'two']
-  first, second = result['contests']
+  result = evaluate(config, str(files / 'out'))
+  assert [c['group'] for c in result['alignments']] == ['one', 'two']
+  first, second = result['alignments']
   assert value(first['rows'][0]) == value(second['rows'][0])
 
 
@@ -301,7 +298,7 @@ def test_groups_are_judged_apart(files):
 )
 def test_bad_settings_are_refused(changes, message, files):
   with pytest.raises(ValueError, match=message):
-    evaluation.evaluate(make_config(files, **changes), str(files / 'out'))
+    evaluate(make_config(files, **changes), str(files / 'out'))
   assert not (files / 'out' / 'evaluation.json').exists()
 
 

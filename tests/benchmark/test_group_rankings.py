@@ -9,8 +9,10 @@ import pytest
 
 from configs import measures as measures_config
 from configs import neucrab_mini as mini_config
-from neucrab_jax import checkpoints, features, measures
-from neucrab_jax.benchmark import evaluation, ranking
+from neucrab_jax import checkpoints, command_line, measures, storage
+from neucrab_jax.benchmark import run
+from neucrab_jax.features import extraction
+from tests.ranking import ranked
 
 NAMES = (
   'mini_sup_glyphs',
@@ -31,8 +33,8 @@ def cache_dir(tmp_path_factory):
 @pytest.fixture
 def config(tmp_path, cache_dir):
   """Two groups of checkpoints on two tasks, in the place of the miniature's."""
-  truth = tmp_path / 'truth.csv'
-  with truth.open('w', newline='') as file:
+  accuracies = tmp_path / 'accuracies.csv'
+  with accuracies.open('w', newline='') as file:
     writer = csv.writer(file)
     writer.writerow(('checkpoint', 'task', 'accuracy'))
     for task in TASKS:
@@ -43,12 +45,12 @@ def config(tmp_path, cache_dir):
   config.groups = {
     'all': {
       'checkpoints': ','.join(NAMES),
-      'accuracies': str(truth),
+      'accuracies': str(accuracies),
       'order': ','.join(NAMES),
     },
     'three': {
       'checkpoints': ','.join(NAMES[:3]),
-      'accuracies': str(truth),
+      'accuracies': str(accuracies),
       'order': '',
     },
   }
@@ -61,19 +63,26 @@ def config(tmp_path, cache_dir):
   return config
 
 
+def evaluate(config, workdir):
+  """What `evaluation.json` of a run holds."""
+  return storage.to_builtins(run.evaluate(config, workdir))
+
+
 def refuse(*args, **kwargs):
   raise AssertionError('work began')
 
 
 def test_every_group_is_ranked_on_every_task_and_judged(config, tmp_path):
-  result = evaluation.evaluate(config, str(tmp_path))
-  groups = [duel['group'] for duel in result['contests']]
+  result = evaluate(config, str(tmp_path))
+  groups = [aligned['group'] for aligned in result['alignments']]
   assert groups == ['all', 'three']
-  for duel, names in zip(result['contests'], (NAMES, NAMES[:3]), strict=True):
-    assert duel['checkpoints'] == list(names)
-    assert duel['tasks'] == list(TASKS)
-    assert not any('no score' in note for note in duel['notes'])
-    assert {row['name'] for row in duel['rows']} >= set(MEASURES)
+  for aligned, names in zip(
+    result['alignments'], (NAMES, NAMES[:3]), strict=True
+  ):
+    assert aligned['checkpoints'] == list(names)
+    assert aligned['tasks'] == list(TASKS)
+    assert not any('no score' in note for note in aligned['notes'])
+    assert {row['name'] for row in aligned['rows']} >= set(MEASURES)
   # The scores are those of `rank` by itself, one measure after the other.
   alone = measures_config.get_config()
   alone.measures = config.rank.measures
@@ -82,12 +91,12 @@ def test_every_group_is_ranked_on_every_task_and_judged(config, tmp_path):
   alone.task.num_examples = 60
   alone.num_resamples = 3
   alone.cache_dir = config.rank.cache_dir
-  ranked = ranking.rank(alone, str(tmp_path / 'alone'))['rankings']
-  for point in result['contests'][0]['points'][TASKS[1]]:
+  expected = ranked.rank_all(alone, str(tmp_path / 'alone'))
+  for point in result['alignments'][0]['points'][TASKS[1]]:
     for measure in MEASURES:
       (score,) = [
         entry['score']
-        for entry in ranked[measure]['ranking']
+        for entry in expected[measure]['ranking']
         if entry['checkpoint'] == point['checkpoint']
       ]
       assert point['scores'][measure] == pytest.approx(score, rel=1e-9)
@@ -96,17 +105,17 @@ def test_every_group_is_ranked_on_every_task_and_judged(config, tmp_path):
 def test_a_second_run_computes_nothing_and_says_the_same(
   config, tmp_path, monkeypatch
 ):
-  first = evaluation.evaluate(config, str(tmp_path))
+  first = evaluate(config, str(tmp_path))
   monkeypatch.setattr(measures, 'evaluate', refuse)
-  monkeypatch.setattr(features, 'extract', refuse)
-  second = evaluation.evaluate(config, str(tmp_path))
-  for one, other in zip(first['contests'], second['contests'], strict=True):
+  monkeypatch.setattr(extraction, 'extract', refuse)
+  second = evaluate(config, str(tmp_path))
+  for one, other in zip(first['alignments'], second['alignments'], strict=True):
     for key in ('rows', 'points', 'comparisons', 'notes'):
       assert one[key] == other[key]
   # What an earlier run left is not judged unless it is asked for.
   config.rank.measures = 'knn,num_parameters'
-  for duel in evaluation.evaluate(config, str(tmp_path))['contests']:
-    assert 'lfc' not in {row['name'] for row in duel['rows']}
+  for aligned in evaluate(config, str(tmp_path))['alignments']:
+    assert 'lfc' not in {row['name'] for row in aligned['rows']}
 
 
 def test_a_failing_checkpoint_does_not_take_the_others_down(
@@ -124,7 +133,7 @@ def test_a_failing_checkpoint_does_not_take_the_others_down(
       else get(name)
     ),
   )
-  all_four, three = evaluation.evaluate(config, str(tmp_path))['contests']
+  all_four, three = evaluate(config, str(tmp_path))['alignments']
   assert not any('failed' in note for note in three['notes'])
   (note,) = [note for note in all_four['notes'] if 'failed' in note]
   assert note.startswith(f'{NAMES[3]} failed on digits, shapes: ')
@@ -137,35 +146,37 @@ def test_a_failing_checkpoint_does_not_take_the_others_down(
 
 def test_where_all_fail_the_report_says_why(config, tmp_path, monkeypatch):
   monkeypatch.setattr(measures, 'evaluate', refuse)
-  for duel in evaluation.evaluate(config, str(tmp_path))['contests']:
-    measured = [row['name'] for row in duel['rows'] if 'leave_one_out' in row]
+  for aligned in evaluate(config, str(tmp_path))['alignments']:
+    measured = [
+      row['name'] for row in aligned['rows'] if 'leave_one_out' in row
+    ]
     assert not set(measured) & set(MEASURES)
   page = (tmp_path / 'report.html').read_text()
   assert f'{NAMES[0]} failed on digits, shapes: AssertionError' in page
 
 
 def test_after_ctrl_c_the_next_run_goes_on(config, tmp_path, monkeypatch):
-  evaluate, scored = measures.evaluate, []
+  score, scored = measures.evaluate, []
 
   def interrupted(*args, **kwargs):
     if len(scored) == 2:
       raise KeyboardInterrupt
     scored.append(args)
-    return evaluate(*args, **kwargs)
+    return score(*args, **kwargs)
 
   config.rank.num_threads = 1
   with monkeypatch.context() as patch:
     patch.setattr(measures, 'evaluate', interrupted)
-    with pytest.raises(ranking.Interrupted):
-      evaluation.evaluate(config, str(tmp_path))
+    with pytest.raises(command_line.Interrupted):
+      evaluate(config, str(tmp_path))
   assert not (tmp_path / 'evaluation.json').exists()
 
   def counted(*args, **kwargs):
     scored.append(args)
-    return evaluate(*args, **kwargs)
+    return score(*args, **kwargs)
 
   monkeypatch.setattr(measures, 'evaluate', counted)
-  evaluation.evaluate(config, str(tmp_path))
+  evaluate(config, str(tmp_path))
   assert len(scored) == len(MEASURES) * len(TASKS) * (4 + 3)
 
 
@@ -175,8 +186,8 @@ BAD_CONFIGS = {
   'measure': ('rank.measures', 'knn,nlep', "mean 'nleep'"),
   'checkpoint': ('groups.all.checkpoints', 'mini_rotatoin', 'mini_rotation'),
   'too few': ('groups.all.checkpoints', ','.join(NAMES[:2]), 'at least 3'),
-  'no truth': ('groups.all.accuracies', '', 'no accuracies to judge by'),
-  'other truth': ('tasks', 'photos', 'the rankings are for photos'),
+  'no accuracies': ('groups.all.accuracies', '', 'no accuracies to judge by'),
+  'other accuracies': ('tasks', 'photos', 'the rankings are for photos'),
   'threads': ('rank.num_threads', 0, 'num_threads must be positive, not 0'),
 }
 
@@ -189,7 +200,7 @@ def test_bad_input_is_refused_before_any_work(
   config.update_from_flattened_dict({key: value})
   monkeypatch.setattr(checkpoints, 'restore', refuse)
   with pytest.raises(ValueError, match=message):
-    evaluation.evaluate(config, str(tmp_path))
+    evaluate(config, str(tmp_path))
   assert not (tmp_path / 'evaluation.json').exists()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from neucrab_jax.benchmark import metrics, resampled
+from neucrab_jax.benchmark import batched_metrics, metrics
 
 ACCURACIES = np.array([0.9, 0.5, 0.7, 0.7, 0.2, 0.4])
 SCORES = {
@@ -181,4 +181,4 @@ def test_rel_needs_accuracies_above_zero(accuracies):
 
 
 def test_both_tables_name_the_same_metrics():
-  assert tuple(metrics.METRICS) == tuple(resampled.METRICS)
+  assert tuple(metrics.METRICS) == tuple(batched_metrics.METRICS)

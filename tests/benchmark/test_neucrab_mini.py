@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The truth that is bundled: complete, of what is bundled, and telling."""
+"""The bundled accuracies: complete, of what is bundled, and telling."""
 
 import functools
-import json
 import pathlib
 
 import numpy as np
@@ -10,8 +9,8 @@ import pytest
 
 from configs import finetune as finetune_config
 from configs import neucrab_mini as mini_config
-from neucrab_jax import benchmark, checkpoints
-from neucrab_jax.benchmark import downstream
+from neucrab_jax import benchmark, checkpoints, storage
+from neucrab_jax.finetuning import record, splits
 
 GROUPS = ('mini_1', 'mini_2', 'mini_3')
 TASKS = tuple(mini_config.get_config().tasks.split(','))
@@ -25,7 +24,7 @@ def fingerprint(name):
 
 def read(task):
   return {
-    file.stem: json.loads(file.read_text('utf-8'))
+    file.stem: storage.read_json(file, record.Accuracy)
     for file in (FOLDER / task).glob('*.json')
   }
 
@@ -40,16 +39,16 @@ def test_every_checkpoint_has_its_accuracy(task):
 def test_records_are_of_the_bundled_weights_task_and_protocol(task, tmp_path):
   config = finetune_config.get_config('neucrab_mini')
   config.task.name = task
-  described = downstream.Downstream(config.task, tmp_path).describe()
-  for name, record in read(task).items():
-    assert record['weights'] == fingerprint(name)
-    assert record['task'] == described
-    trials = record['trials']
-    assert {t['learning_rate'] for t in trials} == set(
+  described = splits.Splits(config.task, tmp_path).describe()
+  for name, accuracy in read(task).items():
+    assert accuracy.weights == fingerprint(name)
+    assert accuracy.task == described
+    trials = accuracy.trials
+    assert {t.learning_rate for t in trials} == set(
       config.protocol.learning_rates
     )
-    assert {t['seed'] for t in trials} == set(config.protocol.seeds)
-    assert {t['steps'] for t in trials} == set(config.protocol.steps)
+    assert {t.seed for t in trials} == set(config.protocol.seeds)
+    assert {t.steps for t in trials} == set(config.protocol.steps)
 
 
 @pytest.mark.parametrize('task', TASKS)
@@ -59,7 +58,7 @@ def test_accuracies_spread_out(group, task):
   found = read(task)
   by_seed = np.array(
     [
-      [found[name]['trials'][i]['test_accuracy'] for i in found[name]['chosen']]
+      [trial.test_accuracy for trial in found[name].chosen_trials()]
       for name in checkpoints.names(group)
     ]
   )

@@ -4,5 +4,5 @@ import sys
 
 # `small` and `parity` are shared with the tests of features and of models.
 _TESTS = pathlib.Path(__file__).parents[1]
-for folder in ('training', 'features', 'models'):
+for folder in ('finetuning', 'features', 'models'):
   sys.path.insert(0, str(_TESTS / folder))

@@ -3,7 +3,7 @@
 
 As a program it trains the small network, and writes its curve:
 
-  python tests/training/small_trainers.py out.json '{"steps": 6}'
+  python tests/finetuning/small_trainers.py out.json '{"steps": 6}'
 """
 
 import json
@@ -18,8 +18,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'features'))
 
 import small
 
-from neucrab_jax import training
-from neucrab_jax.training import network
+from neucrab_jax import storage
+from neucrab_jax.finetuning import batches, network, trainer
+from neucrab_jax.finetuning.protocol import Protocol
 
 
 def features_trainer(
@@ -31,8 +32,8 @@ def features_trainer(
   centres = rng.normal(size=(num_classes, num_features))
   x = (centres[labels] + rng.normal(size=(n, num_features))).astype(np.float32)
   net, variables = network.from_features(num_features, num_classes)
-  split = training.Split(x, labels)
-  return training.Trainer(net, variables, split, split, protocol, **options)
+  arrays = batches.Arrays(x, labels)
+  return trainer.Trainer(net, variables, arrays, arrays, protocol, **options)
 
 
 def images_trainer(protocol, *, n=24, seed=0, **options):
@@ -45,17 +46,17 @@ def images_trainer(protocol, *, n=24, seed=0, **options):
   net, variables = network.from_backbone(
     small.make_backbone(seed=seed), 3, protocol
   )
-  split = training.Split(images, labels)
-  return training.Trainer(net, variables, split, split, protocol, **options)
+  arrays = batches.Arrays(images, labels)
+  return trainer.Trainer(net, variables, arrays, arrays, protocol, **options)
 
 
 def train_images(steps, **options):
   """The curve of every step, of the very program that the tests use."""
-  protocol = training.Protocol(
+  protocol = Protocol(
     learning_rates=(0.05,), steps=(steps,), batch_size=8, curve_points=steps
   )
-  (outcome,) = images_trainer(protocol, **options).run(protocol.trials())
-  return outcome.curve
+  (result,) = images_trainer(protocol, **options).run(protocol.trials())
+  return result.curve
 
 
 def main(out, options):
@@ -66,7 +67,7 @@ def main(out, options):
   curve = train_images(
     options['steps'], folder=folder and pathlib.Path(folder), save_steps=2
   )
-  pathlib.Path(out).write_text(json.dumps(curve))
+  storage.write_json(out, curve)
   print('devices:', jax.device_count())
 
 

@@ -1,48 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
 import csv
-import json
 import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from neucrab_jax import training
-from neucrab_jax.benchmark import accuracy
+from neucrab_jax import environment, storage
+from neucrab_jax.finetuning import accuracy, protocol, record, trainer
 
 LABELS = np.repeat(np.arange(4), 25)
 LEVEL = accuracy.guessing_level(LABELS)
 
 
 def outcome(validation, *, loss=0.5, validation_loss=0.5, rate=0.1, seed=0):
-  return training.Outcome(
-    training.Trial(rate, 10, seed),
-    (
-      {
-        'step': 10,
-        'learning_rate': rate,
-        'loss': loss,
-        'accuracy': 0.5,
-        'validation_loss': validation_loss,
-        'validation_accuracy': validation,
-      },
-    ),
-    1.25,
+  trial = protocol.Trial(rate, 10, seed)
+  point = trainer.Point(
+    step=10,
+    learning_rate=rate,
+    loss=loss,
+    accuracy=0.5,
+    validation_loss=validation_loss,
+    validation_accuracy=validation,
+  )
+  return trainer.TrialResult(trial, (point,), seconds=1.25, group=(trial,))
+
+
+def about(*, key='k', checkpoint='c', task='t'):
+  part = record.Part('s', 10, '')
+  roles = ('train', 'validation', 'test')
+  return record.About(
+    schema=record.SCHEMA,
+    key=key,
+    checkpoint=checkpoint,
+    weights='',
+    task=record.Task(task, 4, dict.fromkeys(roles, part), ''),
+    protocol=protocol.Protocol(),
+    environment=environment.current(seed=0),
   )
 
 
-def summarise(outcomes, tested=None, num_test=400):
+def summarise(outcomes, tested=None, num_test=400, **of):
   """With a test accuracy for each trial that is asked for."""
   asked = []
 
-  def test(trial):
-    asked.append(trial)
+  def test(result):
+    asked.append(result.trial)
     return 0.7 if tested is None else tested
 
-  record = accuracy.summarise(
-    outcomes, validation_labels=LABELS, num_test=num_test, test=test
+  summary = accuracy.summarise(
+    outcomes,
+    about=about(**of),
+    validation_labels=LABELS,
+    num_test=num_test,
+    test=test,
   )
-  return record, asked
+  return summary, asked
 
 
 @pytest.mark.parametrize(
@@ -63,14 +76,14 @@ def test_guessing_hardly_ever_exceeds_its_level(labels):
 
 def test_the_best_by_validation_is_chosen_and_it_alone_is_tested():
   outcomes = [outcome(0.6, rate=1.0), outcome(0.9, rate=0.1), outcome(0.8)]
-  record, asked = summarise(outcomes)
-  assert record['chosen'] == [1]
+  summary, asked = summarise(outcomes)
+  assert summary.chosen == (1,)
   assert asked == [outcomes[1].trial]
-  assert record['accuracy'] == 0.7
-  tested = [trial['test_accuracy'] for trial in record['trials']]
+  assert summary.accuracy == 0.7
+  tested = [trial.test_accuracy for trial in summary.trials]
   assert tested == [None, 0.7, None]
-  assert record['accuracy_std'] is None
-  assert record['standard_error'] == pytest.approx(math.sqrt(0.21 / 400))
+  assert summary.accuracy_std is None
+  assert summary.standard_error == pytest.approx(math.sqrt(0.21 / 400))
 
 
 def test_between_equals_the_smaller_loss_decides():
@@ -81,22 +94,22 @@ def test_between_equals_the_smaller_loss_decides():
 @pytest.mark.parametrize('loss', [math.nan, math.inf])
 def test_a_diverged_trial_is_never_chosen_over_a_sane_one(loss):
   outcomes = [outcome(0.95, loss=loss), outcome(0.65), outcome(0.25)]
-  record, _ = summarise(outcomes)
-  assert record['chosen'] == [1]
-  reasons = [trial['diverged'] for trial in record['trials']]
+  summary, _ = summarise(outcomes)
+  assert summary.chosen == (1,)
+  reasons = [trial.diverged for trial in summary.trials]
   assert reasons == ['loss', None, 'chance']
-  assert not record['diverged']
-  assert record['warnings'] == []
-  json.dumps(record, allow_nan=False)
+  assert not summary.diverged
+  assert summary.warnings == ()
+  assert storage.to_builtins(summary)['trials'][0]['curve'][0]['loss'] is None
 
 
 def test_if_all_diverge_that_is_the_result():
-  record, asked = summarise([outcome(0.25), outcome(0.2, loss=math.nan)], 0.25)
-  assert record['diverged']
-  assert record['chosen'] == [0]
-  assert record['accuracy'] == 0.25
+  summary, asked = summarise([outcome(0.25), outcome(0.2, loss=math.nan)], 0.25)
+  assert summary.diverged
+  assert summary.chosen == (0,)
+  assert summary.accuracy == 0.25
   assert len(asked) == 1
-  assert 'Every trial diverged' in record['warnings'][0]
+  assert 'Every trial diverged' in summary.warnings[0]
 
 
 def test_each_seed_chooses_for_itself():
@@ -107,15 +120,16 @@ def test_each_seed_chooses_for_itself():
     outcome(0.5, seed=1, rate=1.0),
   ]
   accuracies = iter([0.5, 0.6])
-  record = accuracy.summarise(
+  summary = accuracy.summarise(
     outcomes,
+    about=about(),
     validation_labels=LABELS,
     num_test=100,
     test=lambda trial: next(accuracies),
   )
-  assert record['chosen'] == [2, 1]
-  assert record['accuracy'] == pytest.approx(0.55)
-  assert record['accuracy_std'] == pytest.approx(np.std([0.5, 0.6], ddof=1))
+  assert summary.chosen == (2, 1)
+  assert summary.accuracy == pytest.approx(0.55)
+  assert summary.accuracy_std == pytest.approx(np.std([0.5, 0.6], ddof=1))
 
 
 @pytest.mark.parametrize(
@@ -125,33 +139,32 @@ def test_each_seed_chooses_for_itself():
 def test_a_test_accuracy_far_above_the_validation_s_is_flagged(
   validation, test, flagged
 ):
-  record, _ = summarise([outcome(validation), outcome(0.5)], test)
-  assert [trial['suspicious'] for trial in record['trials']] == [flagged, False]
-  assert any('far above' in text for text in record['warnings']) == flagged
+  summary, _ = summarise([outcome(validation), outcome(0.5)], test)
+  assert [trial.suspicious for trial in summary.trials] == [flagged, False]
+  assert any('far above' in text for text in summary.warnings) == flagged
 
 
 def test_a_record_of_other_settings_is_neither_used_nor_replaced(tmp_path):
-  file = accuracy.path(tmp_path, checkpoint='c', task='data/my flowers')
+  file = record.path(tmp_path, checkpoint='c', task='data/my flowers')
   assert file.parent.name == 'data_my_flowers'
-  assert accuracy.read(file, key='k') is None
-  file.parent.mkdir(parents=True)
-  file.write_text('{"key": "k", "accuracy": 0.5}')
-  assert accuracy.read(file, key='k')['accuracy'] == 0.5
-  with pytest.raises(accuracy.RecordError, match='other settings'):
-    accuracy.read(file, key='l')
+  assert record.read(file, key='k') is None
+  summary, _ = summarise([outcome(0.8)], key='k')
+  storage.write_json(file, summary)
+  assert record.read(file, key='k') == summary
+  with pytest.raises(record.RecordError, match='other settings'):
+    record.read(file, key='l')
   file.write_text('{"key"')
-  with pytest.raises(accuracy.RecordError, match='no record'):
-    accuracy.read(file, key='k')
+  with pytest.raises(record.RecordError, match='no Accuracy record'):
+    record.read(file, key='k')
 
 
 def test_the_table_has_every_record(tmp_path):
   for task, name in (('b', 'y'), ('a', 'x')):
-    record, _ = summarise([outcome(0.8)])
-    file = accuracy.path(tmp_path, checkpoint=name, task=task)
-    file.parent.mkdir()
-    record |= {'checkpoint': name, 'task': {'name': task}}
-    file.write_text(json.dumps(record))
-  rows = list(csv.DictReader(accuracy.table(tmp_path).splitlines()))
+    summary, _ = summarise([outcome(0.8)], checkpoint=name, task=task)
+    storage.write_json(
+      record.path(tmp_path, checkpoint=name, task=task), summary
+    )
+  rows = list(csv.DictReader(record.to_csv(tmp_path).splitlines()))
   assert [(row['task'], row['checkpoint']) for row in rows] == [
     ('a', 'x'),
     ('b', 'y'),

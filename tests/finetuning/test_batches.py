@@ -4,8 +4,8 @@ import pytest
 import small
 
 from neucrab_jax import tasks
+from neucrab_jax.finetuning import batches
 from neucrab_jax.tasks import arrays
-from neucrab_jax.training import data
 
 
 @pytest.mark.parametrize(('n', 'b'), [(10, 4), (7, 7), (3, 8), (200, 64)])
@@ -13,7 +13,10 @@ def test_every_epoch_sees_every_example_once(n, b):
   epochs = 5
   steps = -(-epochs * n // b)
   seen = np.concatenate(
-    [data.order(t, num_examples=n, batch_size=b, seed=3) for t in range(steps)]
+    [
+      batches.order(t, num_examples=n, batch_size=b, seed=3)
+      for t in range(steps)
+    ]
   )
   for epoch in range(epochs):
     here = seen[epoch * n : (epoch + 1) * n]
@@ -22,14 +25,14 @@ def test_every_epoch_sees_every_example_once(n, b):
 
 def test_the_order_is_a_function_of_seed_and_step():
   def order(step, seed):
-    return data.order(step, num_examples=50, batch_size=20, seed=seed)
+    return batches.order(step, num_examples=50, batch_size=20, seed=seed)
 
   late = order(9, 0)
   np.testing.assert_array_equal(order(9, 0), late)
   assert not np.array_equal(order(9, 1), late)
   # Another epoch has another order.
   epochs = [
-    data.order(t, num_examples=50, batch_size=50, seed=0) for t in (0, 1)
+    batches.order(t, num_examples=50, batch_size=50, seed=0) for t in (0, 1)
   ]
   assert not np.array_equal(*epochs)
 
@@ -37,17 +40,17 @@ def test_the_order_is_a_function_of_seed_and_step():
 def test_the_order_is_the_same_for_good():
   # Of NumPy's frozen stream, computed by it alone.
   wanted = np.random.RandomState([4, 0]).permutation(9)[3:6]
-  found = data.order(1, num_examples=9, batch_size=3, seed=4)
+  found = batches.order(1, num_examples=9, batch_size=3, seed=4)
   np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize('n', [1, 4, 5, 9])
 def test_evaluation_counts_every_example_once(n):
-  split = data.Split(
+  split = batches.Arrays(
     np.arange(n, dtype=np.float32)[:, None], np.arange(n, dtype=np.int32)
   )
   seen = []
-  for inputs, labels, mask in data.evaluation_batches(split, 4):
+  for inputs, labels, mask in batches.in_order(split, 4):
     assert len(inputs) == len(labels) == len(mask) == 4
     np.testing.assert_array_equal(inputs[:, 0], labels)
     seen += list(labels[mask])
@@ -57,12 +60,12 @@ def test_evaluation_counts_every_example_once(n):
 @pytest.mark.parametrize('memory', [0, 1 << 30])
 @pytest.mark.parametrize('size', [16, 12])
 def test_images_are_what_resizing_gives(monkeypatch, tmp_path, size, memory):
-  monkeypatch.setattr(data, '_MEMORY_BYTES', memory)
-  monkeypatch.setattr(data, '_CHUNK', 3)
+  monkeypatch.setattr(batches, '_MEMORY_BYTES', memory)
+  monkeypatch.setattr(batches, '_CHUNK', 3)
   images = small.make_images(8)
   examples = arrays.make_examples(images, np.arange(8, dtype=np.int32))
   indices = np.array([0, 2, 3, 6, 7])
-  split = data.load_images(
+  split = batches.load_images(
     examples, indices, size=size, method='bilinear', folder=tmp_path
   )
   assert isinstance(split.inputs, np.memmap) == (memory == 0)
@@ -75,7 +78,7 @@ def test_images_are_what_resizing_gives(monkeypatch, tmp_path, size, memory):
 
 
 def test_images_of_mixed_sizes_widen_to_f32(monkeypatch, tmp_path):
-  monkeypatch.setattr(data, '_CHUNK', 2)
+  monkeypatch.setattr(batches, '_CHUNK', 2)
   images = [
     *small.make_images(2),
     *small.make_images(2, size=20),
@@ -86,23 +89,8 @@ def test_images_of_mixed_sizes_widen_to_f32(monkeypatch, tmp_path):
     fingerprint='mixed',
     opener=lambda indices: ((lambda i=i: images[i]) for i in indices),
   )
-  split = data.load_images(
+  split = batches.load_images(
     examples, np.arange(5), size=16, method='bilinear', folder=tmp_path
   )
   wanted = np.stack([tasks.resize(image, size=16) for image in images])
   np.testing.assert_array_equal(split.inputs, wanted)
-
-
-@pytest.mark.parametrize('share', [0.05, 0.2, 0.5])
-def test_what_is_held_out_has_every_class(share):
-  labels = np.repeat(np.arange(5), [2, 3, 10, 20, 40])
-  kept, held_out = data.hold_out(labels, share=share, seed=1)
-  both = np.concatenate([kept, held_out])
-  np.testing.assert_array_equal(np.sort(both), np.arange(len(labels)))
-  assert set(labels[held_out]) == set(labels[kept]) == set(range(5))
-  assert len(held_out) == max(round(share * len(labels)), 5)
-
-
-def test_a_single_example_cannot_be_held_out():
-  with pytest.raises(ValueError, match='Class 1 has a single'):
-    data.hold_out(np.array([0, 0, 1]), share=0.2, seed=0)

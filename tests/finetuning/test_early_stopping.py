@@ -2,9 +2,10 @@
 import numpy as np
 import small
 
-from neucrab_jax import training
+from neucrab_jax.finetuning import batches, early_stopping, network, trainer
+from neucrab_jax.finetuning.protocol import Protocol, Trial
+from neucrab_jax.ops import stratified
 from neucrab_jax.tasks import arrays
-from neucrab_jax.training import data, early_stopping, network
 
 # As the tests of the trainer, so that the program is compiled once.
 OPTIONS = {'batch_size': 8, 'steps': 100, 'learning_rate': 0.05}
@@ -33,25 +34,25 @@ def test_a_budget_tells_what_can_be_learnt():
   assert noise.mean() < 0.6
 
 
-def test_it_is_the_beginning_of_the_fine_tuning_of_the_truth(tmp_path):
+def test_it_is_the_beginning_of_fine_tuning(tmp_path):
   backbone, examples = small.make_backbone(), make_examples()
   indices = np.arange(2, 23)
   found = early_stopping.accuracies(
     backbone, examples, indices, share=0.1, seed=4, num_seeds=2, **OPTIONS
   )
-  protocol = training.Protocol(batch_size=8, curve_points=10)
+  protocol = Protocol(batch_size=8, curve_points=10)
   net, variables = network.from_backbone(backbone, 3, protocol)
   accuracies = []
   for seed in (8, 9):
     labels = examples.labels[indices]
-    kept, held_out = data.hold_out(labels, share=0.25, seed=seed)
+    kept, held_out = stratified.hold_out(labels, share=0.25, seed=seed)
     train, validation = (
-      data.load_images(
+      batches.load_images(
         examples, indices[part], size=16, method='bilinear', folder=tmp_path
       )
       for part in (kept, held_out)
     )
-    trainer = training.Trainer(net, variables, train, validation, protocol)
-    (whole,) = trainer.run([training.Trial(0.05, 100, seed)])
-    accuracies.append(whole.curve[0]['validation_accuracy'])
+    engine = trainer.Trainer(net, variables, train, validation, protocol)
+    (whole,) = engine.run([Trial(0.05, 100, seed)])
+    accuracies.append(whole.curve[0].validation_accuracy)
   assert found.tolist() == accuracies

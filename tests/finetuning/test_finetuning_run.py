@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from neucrab_jax import storage, training
-from neucrab_jax.benchmark import finetuning
+from neucrab_jax import storage
+from neucrab_jax.finetuning import run, trainer
 
 ROOT = pathlib.Path(__file__).parents[2]
 FEW = 'mini_sup_glyphs,mini_random'
@@ -34,8 +34,13 @@ def config(tmp_path):
   return config
 
 
+def finetune(config, workdir):
+  """What a run came to, as its records hold it."""
+  return storage.to_builtins(run.finetune(config, workdir))
+
+
 def test_every_checkpoint_leaves_a_record(config, tmp_path, capsys):
-  result = finetuning.finetune(config, str(tmp_path / 'run'))
+  result = finetune(config, str(tmp_path / 'run'))
   assert result['failed'] == []
   good, control = result['accuracies']
   assert good['accuracy'] > control['accuracy'] + 0.05
@@ -66,17 +71,17 @@ def test_every_checkpoint_leaves_a_record(config, tmp_path, capsys):
 
 
 def test_what_is_on_record_is_not_done_again(config, tmp_path, monkeypatch):
-  first = finetuning.finetune(config, str(tmp_path))
+  first = finetune(config, str(tmp_path))
 
   def fail(*unused, **options):
     raise AssertionError('It was trained again.')
 
-  monkeypatch.setattr(training.Trainer, 'run', fail)
-  again = finetuning.finetune(config, str(tmp_path))
+  monkeypatch.setattr(trainer.Trainer, 'run', fail)
+  again = finetune(config, str(tmp_path))
   assert again == first
   # Other settings are not mixed with what is there.
   config.protocol.learning_rates = (0.5,)
-  other = finetuning.finetune(config, str(tmp_path))
+  other = finetune(config, str(tmp_path))
   assert other['accuracies'] == []
   assert all('other settings' in entry['error'] for entry in other['failed'])
   file = tmp_path / 'accuracies' / 'digits' / 'mini_random.json'
@@ -86,7 +91,7 @@ def test_what_is_on_record_is_not_done_again(config, tmp_path, monkeypatch):
 def test_a_failing_checkpoint_does_not_take_the_others_down(config, tmp_path):
   config.checkpoints = 'imagenet_mobilenet_v1_025,mini_random'
   config.checkpoint_dir = str(tmp_path)
-  result = finetuning.finetune(config, str(tmp_path / 'run'))
+  result = finetune(config, str(tmp_path / 'run'))
   assert [entry['checkpoint'] for entry in result['failed']] == [
     'imagenet_mobilenet_v1_025'
   ]
@@ -96,7 +101,7 @@ def test_a_failing_checkpoint_does_not_take_the_others_down(config, tmp_path):
 def test_without_a_validation_split_a_fifth_is_held_out(config, tmp_path):
   config.task.validation = ''
   config.checkpoints = 'mini_random'
-  result = finetuning.finetune(config, str(tmp_path))
+  result = finetune(config, str(tmp_path))
   splits = result['task']['splits']
   sizes = [splits[role]['num_examples'] for role in splits]
   assert sizes == [160, 40, 497]
@@ -107,14 +112,14 @@ def test_what_another_run_is_at_comes_last_and_is_not_done_twice(
   config, tmp_path, monkeypatch, capfd
 ):
   trained = []
-  run = training.Trainer.run
+  train = trainer.Trainer.run
 
-  def counting(trainer, trials):
-    trained.append(trainer)
-    return run(trainer, trials)
+  def counting(engine, trials):
+    trained.append(engine)
+    return train(engine, trials)
 
-  monkeypatch.setattr(training.Trainer, 'run', counting)
-  first = finetuning.finetune(config, str(tmp_path / 'first'))
+  monkeypatch.setattr(trainer.Trainer, 'run', counting)
+  first = finetune(config, str(tmp_path / 'first'))
   assert len(trained) == 2
   # The other run has claimed one checkpoint, and writes it in a while.
   record = first['accuracies'][0]
@@ -133,12 +138,12 @@ def test_what_another_run_is_at_comes_last_and_is_not_done_twice(
   other.start()
   claimed.wait(timeout=60)
 
-  def counting_and_letting_go(trainer, trials):
+  def counting_and_letting_go(engine, trials):
     write.set()
-    return counting(trainer, trials)
+    return counting(engine, trials)
 
-  monkeypatch.setattr(training.Trainer, 'run', counting_and_letting_go)
-  second = finetuning.finetune(config, str(folder))
+  monkeypatch.setattr(trainer.Trainer, 'run', counting_and_letting_go)
+  second = finetune(config, str(folder))
   other.join()
   assert len(trained) == 3
   assert second['accuracies'][0] == record
@@ -163,12 +168,12 @@ def test_refuses_bad_input_before_any_work(
   config, tmp_path, monkeypatch, settings, message
 ):
   monkeypatch.setattr(
-    training.Trainer, 'run', lambda *_: pytest.fail('It began.')
+    trainer.Trainer, 'run', lambda *_: pytest.fail('It began.')
   )
   for name, value in settings.items():
     config.update_from_flattened_dict({name: value})
   with pytest.raises(ValueError, match=message):
-    finetuning.finetune(config, str(tmp_path))
+    finetune(config, str(tmp_path))
   assert not (tmp_path / 'config.json').exists()
 
 
@@ -177,7 +182,7 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(
 ):
   monkeypatch.setattr('jax.device_count', lambda: 7)
   with pytest.raises(ValueError, match='64 cannot be split over 7 devices'):
-    finetuning.finetune(config, str(tmp_path))
+    finetune(config, str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +190,7 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(
   [('mini', 4, 64), ('vtab', 4, 512), ('vtab_1k', 1, 64)],
 )
 def test_the_configs_are_protocols(variant, trials, batch_size):
-  protocol = finetuning._protocol(load_config(variant).protocol)
+  protocol = run._protocol(load_config(variant).protocol)
   assert len(protocol.trials()) == trials
   assert protocol.batch_size == batch_size
 
@@ -193,13 +198,13 @@ def test_the_configs_are_protocols(variant, trials, batch_size):
 def test_tensorboard_gets_the_curves(config, tmp_path):
   config.tensorboard = True
   config.checkpoints = 'mini_random'
-  finetuning.finetune(config, str(tmp_path))
+  finetune(config, str(tmp_path))
   from tensorboard.backend.event_processing import event_accumulator
   from tensorboard.util.tensor_util import make_ndarray
 
   folder = tmp_path / 'tensorboard'
-  (run,) = folder.glob('*/*/lr1.0-steps60-seed0')
-  events = event_accumulator.EventAccumulator(str(run))
+  (written,) = folder.glob('*/*/lr1.0-steps60-seed0')
+  events = event_accumulator.EventAccumulator(str(written))
   events.Reload()
   assert 'validation_accuracy' in events.Tags()['tensors']
   record = json.loads(

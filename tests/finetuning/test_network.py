@@ -8,8 +8,8 @@ import pytest
 import small
 
 from neucrab_jax import checkpoints, models
-from neucrab_jax.training import network
-from neucrab_jax.training.protocol import Protocol
+from neucrab_jax.finetuning import network
+from neucrab_jax.finetuning.protocol import Protocol
 
 PIXELS = small.make_images(4)
 

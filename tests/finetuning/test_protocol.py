@@ -4,8 +4,8 @@ import numpy as np
 import optax
 import pytest
 
-from neucrab_jax.training import protocol as protocol_lib
-from neucrab_jax.training.protocol import Protocol, Trial
+from neucrab_jax.finetuning import protocol as protocol_lib
+from neucrab_jax.finetuning.protocol import Protocol, Trial
 
 
 def expected_rates(trial, *, warmup, drops):

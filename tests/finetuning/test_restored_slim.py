@@ -5,9 +5,10 @@ import numpy as np
 import parity
 import pytest
 
-from neucrab_jax import checkpoints, storage, training
+from neucrab_jax import checkpoints, storage
 from neucrab_jax.checkpoints import tf_names
-from neucrab_jax.training import network
+from neucrab_jax.finetuning import batches, network, trainer
+from neucrab_jax.finetuning.protocol import Protocol
 
 _SIZE = 64
 
@@ -18,7 +19,7 @@ def make_split(n, seed):
   labels = (np.arange(n) % 2).astype(np.int32)
   colours = np.array([[150, 100, 100], [100, 100, 150]])[labels]
   images = rng.normal(colours[:, None, None], 20, (n, _SIZE, _SIZE, 3))
-  return training.Split(images.clip(0, 255).astype(np.uint8), labels)
+  return batches.Arrays(images.clip(0, 255).astype(np.uint8), labels)
 
 
 @pytest.mark.slow
@@ -30,7 +31,7 @@ def test_it_learns_to_tell_colours(architecture, tmp_path):
     file, {new: stored[old] for old, new in tf_names.to_flax(stored).items()}
   )
   backbone = checkpoints.restore(architecture, file)
-  protocol = training.Protocol(
+  protocol = Protocol(
     learning_rates=(0.1,),
     steps=(40,),
     batch_size=16,
@@ -38,10 +39,10 @@ def test_it_learns_to_tell_colours(architecture, tmp_path):
     batch_norm_decay=0.8,
   )
   net, variables = network.from_backbone(backbone, 2, protocol)
-  trainer = training.Trainer(
+  engine = trainer.Trainer(
     net, variables, make_split(32, 0), make_split(32, 1), protocol
   )
-  (outcome,) = trainer.run(protocol.trials())
-  assert outcome.curve[0]['validation_accuracy'] < 0.7
-  assert outcome.curve[-1]['loss'] < 0.3
-  assert outcome.validation_accuracy > 0.8
+  (result,) = engine.run(protocol.trials())
+  assert result.curve[0].validation_accuracy < 0.7
+  assert result.curve[-1].loss < 0.3
+  assert result.validation_accuracy > 0.8

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import small_trainers
 
-from neucrab_jax.training import data, grouping, steps
-from neucrab_jax.training import protocol as protocol_lib
-from neucrab_jax.training import trainer as trainer_lib
-from neucrab_jax.training.protocol import Protocol
+from neucrab_jax.finetuning import batches, steps, trial_groups
+from neucrab_jax.finetuning import protocol as protocol_lib
+from neucrab_jax.finetuning import trainer as trainer_lib
+from neucrab_jax.finetuning.protocol import Protocol
 
 SMALL = Protocol(
   learning_rates=(0.1, 0.02), steps=(7,), batch_size=8, curve_points=3
 )
 
 
-def curves(outcomes):
-  return [outcome.curve for outcome in outcomes]
+def curves(results):
+  return [result.curve for result in results]
 
 
 def reference_losses(trainer, trial):
@@ -32,7 +32,7 @@ def reference_losses(trainer, trial):
   rates = protocol_lib.learning_rates(trial, protocol)
   losses = []
   for step, rate in enumerate(rates):
-    chosen = data.order(
+    chosen = batches.order(
       step,
       num_examples=len(y),
       batch_size=protocol.batch_size,
@@ -70,13 +70,13 @@ def test_training_is_softmax_regression_by_sgd(together, x64):
   )
   with jax.enable_x64(x64):
     trainer = small_trainers.features_trainer(protocol, together=together)
-    outcomes = trainer.run(protocol.trials())
-  assert [outcome.trial for outcome in outcomes] == list(protocol.trials())
-  for outcome in outcomes:
-    losses, accuracy = reference_losses(trainer, outcome.trial)
-    found = [point['loss'] for point in outcome.curve]
+    results = trainer.run(protocol.trials())
+  assert [result.trial for result in results] == list(protocol.trials())
+  for result in results:
+    losses, accuracy = reference_losses(trainer, result.trial)
+    found = [point.loss for point in result.curve]
     np.testing.assert_allclose(found, losses, rtol=1e-4, atol=1e-5)
-    assert outcome.validation_accuracy == pytest.approx(accuracy, abs=1e-6)
+    assert result.validation_accuracy == pytest.approx(accuracy, abs=1e-6)
 
 
 def test_a_point_is_the_mean_since_the_last_one():
@@ -90,7 +90,7 @@ def test_a_point_is_the_mean_since_the_last_one():
     means = np.mean([p[name] for p in every]), np.mean([p[name] for p in third])
     assert means[0] == pytest.approx(means[1], rel=1e-5)
   # What is measured at a step does not depend on what was measured before.
-  assert every[2]['validation_loss'] == third[0]['validation_loss']
+  assert every[2].validation_loss == third[0].validation_loss
 
 
 def test_trials_together_are_the_trials_apart():
@@ -100,13 +100,13 @@ def test_trials_together_are_the_trials_apart():
   )
   for one, other in zip(apart, together, strict=True):
     for left, right in zip(one.curve, other.curve, strict=True):
-      assert left['loss'] == pytest.approx(right['loss'], abs=1e-4)
+      assert left.loss == pytest.approx(right.loss, abs=1e-4)
 
 
 def test_seeds_see_the_examples_in_other_orders():
   protocol = dataclasses.replace(SMALL, seeds=(0, 1), curve_points=1)
-  outcomes = small_trainers.features_trainer(protocol).run(protocol.trials())
-  assert len({outcome.curve[-1]['loss'] for outcome in outcomes}) == 4
+  results = small_trainers.features_trainer(protocol).run(protocol.trials())
+  assert len({result.curve[-1].loss for result in results}) == 4
 
 
 def test_a_share_is_the_beginning_of_the_whole():
@@ -151,15 +151,13 @@ def test_what_was_killed_goes_on_to_the_same_bits(tmp_path, together):
   trainer = small_trainers.images_trainer(SMALL, **options)
   found = trainer.run(SMALL.trials())
   assert curves(found) == curves(wanted)
-  for trial in SMALL.trials():
+  for result in found:
     accuracies = [
-      t.accuracy(trial, t.validation, trials=SMALL.trials())
-      for t in (trainer, undisturbed)
+      t.accuracy(result, t.validation) for t in (trainer, undisturbed)
     ]
     assert accuracies[0] == accuracies[1]
     # What was tested is the very state that the curve ends with.
-    (outcome,) = (o for o in found if o.trial == trial)
-    assert accuracies[0] == outcome.validation_accuracy
+    assert accuracies[0] == result.validation_accuracy
 
 
 def test_what_is_finished_is_not_done_again(tmp_path):
@@ -202,7 +200,7 @@ def test_a_trial_that_explodes_ends_and_says_so():
   )
   assert not bad.finite
   assert good.finite
-  assert math.isfinite(good.curve[-1]['validation_loss'])
+  assert math.isfinite(good.curve[-1].validation_loss)
   assert len(good.curve) == 10
 
 
@@ -211,7 +209,7 @@ def test_a_step_keeps_every_type(x64):
   # Another type would be another program at the next step.
   with jax.enable_x64(x64):
     trainer = small_trainers.images_trainer(SMALL)
-    run = trainer_lib._Run(trainer, SMALL.trials()[:1], 1.0)
+    run = trainer_lib._Group(trainer, SMALL.trials()[:1], 1.0)
     state = steps.start(trainer.variables, num_trials=1)
     after, _ = jax.eval_shape(trainer._step(1), state, run._batch(0))
     types = [jax.tree.map(lambda x: x.dtype, tree) for tree in (state, after)]
@@ -221,8 +219,8 @@ def test_a_step_keeps_every_type(x64):
 
 def test_it_learns():
   protocol = Protocol(learning_rates=(0.05,), steps=(40,), batch_size=8)
-  (outcome,) = small_trainers.images_trainer(protocol).run(protocol.trials())
-  assert outcome.validation_accuracy > 0.9
+  (result,) = small_trainers.images_trainer(protocol).run(protocol.trials())
+  assert result.validation_accuracy > 0.9
 
 
 def test_checkpoints_of_an_architecture_share_a_program():
@@ -234,8 +232,8 @@ def test_checkpoints_of_an_architecture_share_a_program():
     train = steps.training(
       trainer.network, num_trials=1, momentum=0.9, weight_decay=0.0
     )
-    evaluate = steps.evaluation(trainer.network, num_trials=1)
-    sizes = train._cache_size(), evaluate._cache_size()
+    predict = steps.prediction(trainer.network, num_trials=1)
+    sizes = train._cache_size(), predict._cache_size()
     assert before in (None, sizes)
     before = sizes
 
@@ -244,16 +242,19 @@ def test_checkpoints_of_an_architecture_share_a_program():
 def test_only_so_many_trials_as_fit_run_together(monkeypatch, limit):
   protocol = dataclasses.replace(SMALL, learning_rates=(1.0, 0.1, 0.2, 0.3))
   trainer = small_trainers.features_trainer(protocol)
-  needs = {'one': trainer._memory(1), 'all': trainer._memory(4)}
+  needs_of = {size: trainer._memory(size) for size in (1, 2, 4)}
+  needs = {'one': needs_of[1], 'all': needs_of[4]}
   assert needs['one'] < needs['all']
 
   class Device:
     def memory_stats(self):
-      return {'bytes_limit': needs[limit] / grouping._MEMORY_SHARE + 1}
+      return {'bytes_limit': needs[limit] / trial_groups._MEMORY_SHARE + 1}
 
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
   monkeypatch.setattr(jax, 'local_devices', lambda: [Device()])
-  groups = trainer._groups(protocol.trials())
+  groups = trial_groups.groups(
+    protocol.trials(), together=0, needs=needs_of.__getitem__
+  )
   assert [len(group) for group in groups] == {
     'one': [1, 1, 1, 1], 'all': [4]
   }[limit]  # fmt: skip

@@ -54,7 +54,8 @@ def one_device():
 def assert_same(curve, wanted):
   assert len(curve) == len(wanted) == _OPTIONS['steps']
   for name in ('loss', 'validation_loss', 'accuracy'):
-    found, expected = ([p[name] for p in c] for c in (curve, wanted))
+    found = [point[name] for point in curve]
+    expected = [getattr(point, name) for point in wanted]
     np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=name)
 
 

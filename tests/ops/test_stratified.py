@@ -89,3 +89,18 @@ def test_held_out_means_are_weighted():
     values, chosen, np.array([[1, 1, 1], [3, 1, 2]])
   )
   np.testing.assert_allclose(found, [[1.5, 5.5], [1.25, 17 / 3]])
+
+
+@pytest.mark.parametrize('share', [0.05, 0.2, 0.5])
+def test_what_is_held_out_has_every_class(share):
+  labels = np.repeat(np.arange(5), [2, 3, 10, 20, 40])
+  kept, held_out = stratified.hold_out(labels, share=share, seed=1)
+  both = np.concatenate([kept, held_out])
+  np.testing.assert_array_equal(np.sort(both), np.arange(len(labels)))
+  assert set(labels[held_out]) == set(labels[kept]) == set(range(5))
+  assert len(held_out) == max(round(share * len(labels)), 5)
+
+
+def test_a_single_example_cannot_be_held_out():
+  with pytest.raises(ValueError, match='Class 1 has a single'):
+    stratified.hold_out(np.array([0, 0, 1]), share=0.2, seed=0)

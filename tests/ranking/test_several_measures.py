@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs with several measures."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from configs import measure as measure_config
+from neucrab_jax import checkpoints, command_line, measures
+from neucrab_jax.features import extraction
+from tests.ranking import ranked
+
+
+def test_several_measures_are_as_each_alone(tmp_path, monkeypatch):
+  extracted = []
+  extract = extraction.extract
+  monkeypatch.setattr(
+    extraction,
+    'extract',
+    lambda *args, **kwargs: extracted.append(1) or extract(*args, **kwargs),
+  )
+  names = ('knn', 'leep', 'num_parameters', 'upstream_accuracy')
+  together = ranked.several(names, checkpoints='mini_sup_glyphs,mini_vae')
+  together.task.num_examples = 100
+  together.cache_dir = str(tmp_path / 'cache')
+  result = ranked.rank_all(together, str(tmp_path / 'run'))
+  assert len(extracted) == 2
+  assert not any(ranking['failed'] for ranking in result.values())
+  alone = measure_config.get_config('knn')
+  alone.checkpoints = together.checkpoints
+  alone.task.num_examples = 100
+  alone.cache_dir = together.cache_dir
+  expected = ranked.rank(alone, str(tmp_path / 'alone'))
+  assert ranked.scores_of(result['knn']) == ranked.scores_of(expected)
+  for name in names:
+    written = json.loads((tmp_path / 'run' / name / 'ranking.json').read_text())
+    assert written == result[name]
+    assert (tmp_path / 'run' / name / 'ranking.csv').exists()
+  # A checkpoint without a head is skipped by LEEP, and that is said.
+  leep = result['leep']
+  assert list(ranked.scores_of(leep)) == ['mini_sup_glyphs']
+  assert [entry['checkpoint'] for entry in leep['skipped']] == ['mini_vae']
+  assert 'classification head' in leep['skipped'][0]['reason']
+  upstream = result['upstream_accuracy']
+  assert list(ranked.scores_of(upstream)) == ['mini_sup_glyphs']
+  sizes = ranked.scores_of(result['num_parameters'])
+  about = json.loads(
+    pathlib.Path(checkpoints.get('mini_sup_glyphs').path)
+    .with_suffix('.json')
+    .read_text()
+  )
+  assert sizes['mini_sup_glyphs'] == about['num_parameters']
+  page = (tmp_path / 'run' / 'report.html').read_text()
+  assert 'How the measures agree' in page
+  assert page.count('<svg') == 5  # four rankings and the heat map
+
+
+def test_several_measures_on_files(tmp_path, capsys):
+  folder = ranked.make_files(tmp_path / 'flowers')
+  config = ranked.several(
+    ('knn', 'lfc', 'num_parameters'), features=str(folder / '*.npz')
+  )
+  result = ranked.rank_all(config, str(tmp_path / 'run'))
+  for name in ('knn', 'lfc'):
+    assert list(ranked.scores_of(result[name])) == ['c', 'b', 'a']
+  assert len(result['num_parameters']['skipped']) == 3
+  shown = capsys.readouterr().out
+  assert 'skipped num_parameters: a, b, c: num_parameters needs' in shown
+  assert 'lfc' in shown
+
+
+def test_a_checkpoint_that_fails_for_one_measure_is_scored_by_others(tmp_path):
+  folder = ranked.make_files(tmp_path / 'flowers')
+  ranked.rewrite(folder / 'a.npz', source_probs=-np.ones((60, 4)))
+  config = ranked.several(('knn', 'leep'), features=str(folder / '*.npz'))
+  result = ranked.rank_all(config, str(tmp_path / 'run'))
+  assert list(ranked.scores_of(result['knn'])) == ['c', 'b', 'a']
+  (failed,) = result['leep']['failed']
+  assert not result['knn']['failed']
+  assert failed['checkpoint'] == 'a'
+  assert 'negative' in failed['error']
+
+
+def test_an_unknown_measure_among_several_names_the_nearest(tmp_path):
+  with pytest.raises(ValueError, match="mean 'nleep'"):
+    ranked.rank(ranked.several(('knn', 'nlep')), str(tmp_path))
+
+
+def test_several_at_once_are_as_one_after_the_other(tmp_path):
+  folder = ranked.make_files(tmp_path / 'flowers')
+  # Whoever scores this file tells that a class has a single example.
+  labels = np.where(np.arange(60) == 7, 3, np.arange(60) % 3)
+  for file in folder.glob('*.npz'):
+    ranked.rewrite(file, labels=labels)
+  names = ('knn', 'lfc', 'parc', 'class_separation', 'num_parameters')
+  found = {}
+  for num_threads in (1, 4):
+    config = ranked.several(names, features=str(folder / '*.npz'))
+    config.num_threads = num_threads
+    workdir = str(tmp_path / str(num_threads))
+    found[num_threads] = ranked.rank_all(config, workdir)
+  for name in names:
+    one, four = (found[key][name] for key in (1, 4))
+    assert one['skipped'] == four['skipped']
+    for a, b in zip(one['ranking'], four['ranking'], strict=True):
+      assert a['checkpoint'] == b['checkpoint']
+      # BLAS adds in another order when it has another number of threads.
+      for key in ('score', 'score_stderr'):
+        assert a[key] == pytest.approx(b[key], rel=1e-9)
+      assert a['warnings'] == b['warnings']
+      assert 'single example' in ' '.join(a['warnings'])
+
+
+def test_what_is_scored_at_once_is_interrupted_at_once(tmp_path, monkeypatch):
+  evaluate = measures.evaluate
+
+  def interrupted(name, **kwargs):
+    if name == 'lfc':
+      raise KeyboardInterrupt
+    return evaluate(name, **kwargs)
+
+  monkeypatch.setattr(measures, 'evaluate', interrupted)
+  folder = ranked.make_files(tmp_path / 'flowers')
+  config = ranked.several(('knn', 'lfc'), features=str(folder / '*.npz'))
+  config.num_threads = 2
+  with pytest.raises(command_line.Interrupted):
+    ranked.rank_all(config, str(tmp_path / 'run'))
+  left = {
+    name: json.loads((tmp_path / 'run' / name / 'ranking.json').read_text())
+    for name in ('knn', 'lfc')
+  }
+  assert [entry['checkpoint'] for entry in left['knn']['ranking']] == ['a']
+  failed = [entry['checkpoint'] for entry in left['lfc']['failed']]
+  assert failed == ['a', 'b', 'c']

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+
+from neucrab_jax import environment
+from neucrab_jax.ranking import record
+from neucrab_jax.reports import comparison
+
+
+def as_rankings(**orders):
+  """Rankings of checkpoints in the given orders."""
+  return [
+    record.Ranking(
+      schema=record.SCHEMA,
+      task=record.Task('t', 'train', 10, 2, ''),
+      measure=record.Measure(name, '', '', {}, 0),
+      ranking=tuple(
+        record.Entry(
+          rank=place,
+          checkpoint=checkpoint,
+          score=-float(place),
+          score_std=None,
+          score_stderr=None,
+          feature_dim=2,
+          seconds={},
+          cached=False,
+          fingerprint='',
+          warnings=(),
+        )
+        for place, checkpoint in enumerate(order, start=1)
+      ),
+      skipped=(),
+      failed=(),
+      environment=environment.current(seed=0),
+    )
+    for name, order in orders.items()
+  ]
+
+
+def test_ranks_are_side_by_side_by_their_mean():
+  names, ranks = comparison.ranks(as_rankings(one='abc', other='ac', none=''))
+  assert names == ['a', 'b', 'c']
+  assert ranks == [[1, 1, None], [2, None, None], [3, 2, None]]
+
+
+def test_agreement_is_kendalls_tau_of_what_both_scored():
+  taus = comparison.agreement(
+    as_rankings(one='abcd', turned='dcba', near='bacd', few='a')
+  )
+  np.testing.assert_allclose(
+    taus[:3, :3], [[1, -1, 2 / 3], [-1, 1, -2 / 3], [2 / 3, -2 / 3, 1]]
+  )
+  assert np.isnan(taus[3]).all()
