@@ -30,7 +30,7 @@ from neucrab_jax.benchmark import (
   scoring,
   truth,
 )
-from neucrab_jax.ops import covariances, gmm, pca
+from neucrab_jax.ops import covariances, gmm, leep, pca
 
 SCHEMA = 1
 # EM as `measures.nleep` has it by default.
@@ -87,7 +87,7 @@ def scores(
       covariance=covariance,
       **_EM,
     )
-    p = gmm.predictions(mixtures, columns, labels, num_classes=num_classes)
+    p = leep.predictions(mixtures, columns, labels, num_classes=num_classes)
     p = np.maximum(np.asarray(p, np.float64), np.finfo(np.float32).tiny)
     yield energy, per_class, covariance, np.log(p).mean(axis=1)
     advance()

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from neucrab_jax.measures import inputs
-from neucrab_jax.ops import gmm, pca
+from neucrab_jax.ops import gmm, leep, pca
 
 # What the public code of PACTran adds to a probability before its log.
 _PACTRAN_EPSILON = 1e-10
@@ -136,7 +136,7 @@ def _resample(
     covariance=chosen.covariance,
     max_iterations=_RESAMPLE_ITERATIONS,
   )
-  predictions = gmm.predictions(
+  predictions = leep.predictions(
     fitted,
     z,
     labels,
@@ -209,7 +209,7 @@ def nleep(
     max_iterations=max_iterations,
     tolerance=tolerance,
   )
-  predictions = gmm.predictions(mixtures, z, labels, num_classes=num_classes)
+  predictions = leep.predictions(mixtures, z, labels, num_classes=num_classes)
   values = chosen.values(np.asarray(predictions, np.float64), num_classes)
   scores = values.mean(axis=1)
   unfinished = num_seeds - int(np.sum(mixtures.converged))
