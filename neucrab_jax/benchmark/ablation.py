@@ -222,7 +222,7 @@ def sweep(config: ml_collections.ConfigDict, workdir: str) -> Record:
       found = features.read(files[name])
       checked = measures.check_inputs(
         'nleep', features=found.features, labels=found.labels
-      )
+      ).arguments
       for *setting, values in scores(
         checked['features'],
         checked['labels'],
