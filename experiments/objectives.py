@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 from experiments import sources
+from neucrab_jax import checkpoints
 
 VALUE_RANGE = (-1.0, 1.0)
 NUM_ROTATIONS = 4

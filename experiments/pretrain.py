@@ -27,7 +27,7 @@ from rich import progress
 import neucrab_jax
 from experiments import generative, objectives, sources
 from experiments import recipes as recipes_lib
-from neucrab_jax import models, storage, spelling
+from neucrab_jax import models, spelling, storage
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train.')
 

@@ -156,14 +156,14 @@ def _nleep(contestant, checkpoints, k, classes):
   if contestant == 'ours':
     import jax
 
-    from neucrab_jax.ops import gmm, pca
+    from neucrab_jax.ops import gmm, leep, pca
 
     def run():
       scores = []
       for x, y in checkpoints:
         z = pca.transform(pca.fit(x), x)
         mixture = gmm.fit(jax.random.key(0), z, num_components=k)
-        score = gmm.leep(mixture, z, y, num_classes=classes)
+        score = leep.leep(mixture, z, y, num_classes=classes)
         scores.append((float(score), float(gmm.log_likelihood(mixture, z))))
       return scores
 

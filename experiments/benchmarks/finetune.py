@@ -3,7 +3,7 @@
 
   python -m experiments.benchmarks.finetune [--json=PATH]
 
-times `training.Trainer`, which chooses and moves batches, keeps metrics and
+times `trainer.Trainer`, which chooses and moves batches, keeps metrics and
 draws the curve, and the jitted training step alone, whose batches lie on the
 device. Both take turns on the same batches; the ratio is the median over the
 turns, and 1 would be an engine that costs nothing. Then it times the trials of
@@ -21,8 +21,11 @@ import optax
 from absl import app, flags
 from rich import console, table
 
-from neucrab_jax import checkpoints, storage, tasks, training
-from neucrab_jax.training import data
+from neucrab_jax import checkpoints, storage, tasks
+from neucrab_jax.finetuning import batches as batches_lib
+from neucrab_jax.finetuning import network as network_lib
+from neucrab_jax.finetuning import trainer as trainer_lib
+from neucrab_jax.finetuning.protocol import Protocol, Trial
 
 _CHECKPOINT = flags.DEFINE_string(
   'checkpoint', 'mini_sup_glyphs', 'Name of the checkpoint.'
@@ -43,9 +46,9 @@ def _time(function: Callable[[], object]) -> float:
   return time.perf_counter() - start
 
 
-def _load(backbone: checkpoints.Backbone) -> training.Split:
+def _load(backbone: checkpoints.Backbone) -> batches_lib.Arrays:
   examples = tasks.load('digits').read('train')
-  return training.load_images(
+  return batches_lib.load_images(
     examples,
     np.arange(_NUM_EXAMPLES),
     size=backbone.checkpoint.image_size,
@@ -55,45 +58,49 @@ def _load(backbone: checkpoints.Backbone) -> training.Split:
 
 
 def _make_trainer(
-  backbone: checkpoints.Backbone, split: training.Split, *, together: int
-) -> tuple[training.Trainer, tuple[training.Trial, ...]]:
-  protocol = training.Protocol(
+  backbone: checkpoints.Backbone, arrays: batches_lib.Arrays, *, together: int
+) -> tuple[trainer_lib.Trainer, tuple[Trial, ...]]:
+  protocol = Protocol(
     learning_rates=tuple(0.1 / 2**i for i in range(_TRIALS.value)),
     steps=(_STEPS.value,),
     batch_size=_BATCH_SIZE.value,
     momentum=_MOMENTUM,
     curve_points=1,
   )
-  num_classes = int(split.labels.max()) + 1
-  network, variables = training.from_backbone(backbone, num_classes, protocol)
+  num_classes = int(arrays.labels.max()) + 1
+  network, variables = network_lib.from_backbone(
+    backbone, num_classes, protocol
+  )
   # The one evaluation at the end is of a single example.
-  single = training.Split(split.inputs[:1], split.labels[:1])
-  trainer = training.Trainer(
-    network, variables, split, single, protocol, together=together
+  single = batches_lib.Arrays(arrays.inputs[:1], arrays.labels[:1])
+  trainer = trainer_lib.Trainer(
+    network, variables, arrays, single, protocol, together=together
   )
   return trainer, protocol.trials()
 
 
 def _prepare_bare(
-  backbone: checkpoints.Backbone, split: training.Split
+  backbone: checkpoints.Backbone, arrays: batches_lib.Arrays
 ) -> Callable[[], None]:
   """A training loop as short as it can be, on batches that are ready."""
   module = backbone.module.clone(num_classes=None)
-  low, high = np.float32(backbone.checkpoint.value_range)
-  _, variables = training.from_backbone(
-    backbone, int(split.labels.max()) + 1, training.Protocol()
+  value_range = backbone.checkpoint.value_range
+  _, variables = network_lib.from_backbone(
+    backbone, int(arrays.labels.max()) + 1, Protocol()
   )
   params, stats = variables['params'], variables['batch_stats']
   optimizer = optax.sgd(0.1, momentum=_MOMENTUM)
   batches = []
   for step in range(_STEPS.value):
-    chosen = data.order(
+    chosen = batches_lib.order(
       step,
-      num_examples=len(split),
+      num_examples=len(arrays),
       batch_size=_BATCH_SIZE.value,
       seed=0,
     )
-    batches.append(jax.device_put((split.inputs[chosen], split.labels[chosen])))
+    batches.append(
+      jax.device_put((arrays.inputs[chosen], arrays.labels[chosen]))
+    )
 
   @jax.jit
   def step(params, stats, state, images, labels):
@@ -143,11 +150,11 @@ def measure() -> list[dict[str, object]]:
     JSON records: milliseconds per step and trial of both, and their ratio.
   """
   backbone = checkpoints.restore(_CHECKPOINT.value)
-  split = _load(backbone)
-  apart, trials = _make_trainer(backbone, split, together=1)
-  together, _ = _make_trainer(backbone, split, together=len(trials))
+  arrays = _load(backbone)
+  apart, trials = _make_trainer(backbone, arrays, together=1)
+  together, _ = _make_trainer(backbone, arrays, together=len(trials))
   contests = (
-    ('bare step', 'engine', 1, _prepare_bare(backbone, split),
+    ('bare step', 'engine', 1, _prepare_bare(backbone, arrays),
      lambda: apart.run(trials[:1])),
     ('apart', 'together', len(trials), lambda: apart.run(trials),
      lambda: together.run(trials)),

@@ -25,7 +25,7 @@ import scipy.linalg
 from rich import console, table
 
 from experiments.benchmarks import contestants
-from neucrab_jax.ops import blocks, em, gmm, kmeans, pca
+from neucrab_jax.ops import em, gmm, kmeans, leep, pca, standardise
 
 _REPEATS = 5
 _ENERGY = 0.8
@@ -55,7 +55,7 @@ def profile_cold() -> dict[str, float]:
   jax.monitoring.register_event_duration_secs_listener(listen)
   start = time.perf_counter()
   subprocess.run(
-    [sys.executable, '-c', 'from neucrab_jax.ops import gmm, pca'], check=True
+    [sys.executable, '-c', 'from neucrab_jax.ops import leep, pca'], check=True
   )
   seconds = {'Python and imports': time.perf_counter() - start}
 
@@ -72,7 +72,7 @@ def profile_cold() -> dict[str, float]:
     timed(
       'score',
       lambda m=mixture, z=z, y=y: (
-        gmm.leep(m, z, y, num_classes=_COLD_CLASSES),
+        leep.leep(m, z, y, num_classes=_COLD_CLASSES),
         gmm.log_likelihood(m, z),
       ),
     )
@@ -117,7 +117,7 @@ def profile_kmeans() -> dict[str, tuple[float, float | None]]:
   """As `profile_warm`, of `kernels`' k-means."""
   x, k = contestants.make_data('kmeans_20000x200_1000'), 1000
   seconds, (placed, weights, _) = _median(
-    lambda: blocks.place_standardised(x, None, k, None)
+    lambda: standardise.place(x, None, k, None)
   )
   stages, _ = _profile_kmeans(placed, weights, x.shape[1], k)
   return {'placing': (seconds, None), **stages}
@@ -145,7 +145,7 @@ def profile_warm() -> dict[str, tuple[float, float | None]]:
   kept = z.shape[1]
   stages['projection'] = seconds, 2 * n * d * kept
 
-  x, weights, _ = blocks.place_standardised(z, None, k, None)
+  x, weights, _ = standardise.place(z, None, k, None)
   data = em.make_data(x, weights, np.arange(x.shape[-1]) < kept, 'diag')
   found, centroids = _profile_kmeans(x, weights, kept, k)
   stages |= found
@@ -161,7 +161,7 @@ def profile_warm() -> dict[str, tuple[float, float | None]]:
   per_pass = 2 * n * k * (2 * kept + 1)
   stages[f'EM: {iterations} iterations'] = seconds, iterations * 2 * per_pass
   mixture = _fit(z, k)
-  score = functools.partial(gmm.leep, mixture, z, y, num_classes=_CLASSES)
+  score = functools.partial(leep.leep, mixture, z, y, num_classes=_CLASSES)
   stages['score'] = _median(score)[0], 2 * per_pass
   return stages
 

@@ -31,7 +31,8 @@ from neucrab_jax import (
 from neucrab_jax.benchmark import metrics, record
 from neucrab_jax.benchmark.alignment import MIN_CHECKPOINTS
 from neucrab_jax.finetuning import record as accuracy_record
-from neucrab_jax.ops import covariances, gmm, pca
+from neucrab_jax.measures import nleep
+from neucrab_jax.ops import covariances, pca
 from neucrab_jax.reports import ablation_page, ablation_table
 
 SCHEMA = 1
@@ -42,7 +43,7 @@ _EM = {
 }
 
 
-def scores(
+def sweep_scores(
   x: np.ndarray,
   labels: np.ndarray,
   *,
@@ -80,16 +81,15 @@ def scores(
   ):
     enough = np.searchsorted(kept, energy - pca.ENERGY_ROUNDING) + 1
     columns = z[:, : min(enough, z.shape[1])]
-    mixtures = gmm.fit_many(
-      keys,
+    scores, _ = nleep.score_projected(
       columns,
+      labels,
+      keys,
       num_components=max(1, min(num_classes * per_class, len(labels))),
       covariance=covariance,
       **_EM,
     )
-    p = gmm.predictions(mixtures, columns, labels, num_classes=num_classes)
-    p = np.maximum(np.asarray(p, np.float64), np.finfo(np.float32).tiny)
-    yield energy, per_class, covariance, np.log(p).mean(axis=1)
+    yield energy, per_class, covariance, scores
     advance(1)
 
 
@@ -216,8 +216,8 @@ def sweep(config: ml_collections.ConfigDict, workdir: str) -> record.Ablation:
       found = features.read(files[name])
       checked = measures.check_inputs(
         'nleep', features=found.features, labels=found.labels
-      )
-      for *setting, values in scores(
+      ).arguments
+      for *setting, values in sweep_scores(
         checked['features'],
         checked['labels'],
         **options,

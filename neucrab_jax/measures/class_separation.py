@@ -6,11 +6,11 @@ Axes: N examples, D features, C classes, R weightings.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
-
-VARIANT = 'cosine distances, classes weigh alike'
-LIMITS: dict = {}
+from neucrab_jax.typing import Array
 
 
 @jax.jit
@@ -31,8 +31,11 @@ def _separation(x, one_hot, example_weights):
 
 
 def class_separation(
-  *, features: jax.Array, labels: jax.Array, example_weights: jax.Array
-) -> jax.Array:
+  *,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
+) -> Float[Array, 'R']:
   """One minus the ratio of distances within classes to those overall.
 
       d(x, x') = 1 − cos(x, x')
@@ -58,3 +61,9 @@ def class_separation(
     return _separation(
       float64.compact(features), float64.one_hot(labels), example_weights
     )
+
+
+MEASURE = measure.Measure(
+  class_separation,
+  variant='cosine distances, classes weigh alike',
+)

@@ -9,17 +9,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from neucrab_jax.measures import inputs
-
-VARIANT = 'held-out accuracy of the whole network, fine-tuned by SGD'
-SPREAD = 'standard deviation over seeds, each with held-out examples of its own'
-LIMITS = {
-  'share': (0.0, 1.0),
-  'steps': (1, None),
-  'learning_rate': (0.0, None),
-  'batch_size': (1, None),
-  'num_seeds': (2, None),
-}
+from neucrab_jax.measures import measure
+from neucrab_jax.typing import Key
 
 # Seeds are drawn from as many.
 _SEEDS = 1 << 16
@@ -28,13 +19,13 @@ _SEEDS = 1 << 16
 def early_stopping(
   *,
   fine_tune: Callable[..., np.ndarray],
-  key: jax.Array,
+  key: Key,
   share: float = 0.05,
   steps: int = 1_000,
   learning_rate: float = 0.1,
   batch_size: int = 64,
   num_seeds: int = 3,
-) -> inputs.Score:
+) -> measure.Score:
   """How well a network does after the first steps of its fine-tuning.
 
       score = 1/S Σ_s accuracy on the held-out examples of seed s,
@@ -67,4 +58,19 @@ def early_stopping(
     batch_size=batch_size,
     num_seeds=num_seeds,
   )
-  return inputs.Score(np.mean(accuracies), np.std(accuracies, ddof=1))
+  return measure.Score(np.mean(accuracies), np.std(accuracies, ddof=1))
+
+
+MEASURE = measure.Measure(
+  early_stopping,
+  variant='held-out accuracy of the whole network, fine-tuned by SGD',
+  spread='standard deviation over seeds, each with held-out examples of its '
+  'own',
+  limits={
+    'share': (0.0, 1.0),
+    'steps': (1, None),
+    'learning_rate': (0.0, None),
+    'batch_size': (1, None),
+    'num_seeds': (2, None),
+  },
+)

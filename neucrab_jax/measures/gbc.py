@@ -8,14 +8,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
-
-VARIANT = "authors' code: variances of at least 1e-4"
-LIMITS = {
-  'covariance': ('spherical', 'diag'),
-  'num_components': (1, None),
-}
+from neucrab_jax.typing import Array
 
 # Of the authors' code, in the units of the features squared.
 _SMALLEST_VARIANCE = 1e-4
@@ -54,12 +51,12 @@ def _coefficients(x, one_hot, example_weights, *, covariance, num_components):
 
 def gbc(
   *,
-  features: jax.Array,
-  labels: jax.Array,
-  example_weights: jax.Array,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
   covariance: str = 'spherical',
   num_components: int = 64,
-) -> jax.Array:
+) -> Float[Array, 'R']:
   """How little the classes overlap, each taken for a Gaussian.
 
       D_B(c, c') = ⅛ (μ_c − μ_c')ᵀ Σ⁻¹ (μ_c − μ_c')
@@ -91,3 +88,13 @@ def gbc(
       covariance=covariance,
       num_components=num_components,
     )
+
+
+MEASURE = measure.Measure(
+  gbc,
+  variant="authors' code: variances of at least 1e-4",
+  limits={
+    'covariance': ('spherical', 'diag'),
+    'num_components': (1, None),
+  },
+)

@@ -6,11 +6,11 @@ Axes: N examples, D features, C classes, R weightings.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
-
-VARIANT = 'paper, with the pseudo-inverse'
-LIMITS: dict = {}
+from neucrab_jax.typing import Array
 
 
 @jax.jit
@@ -41,8 +41,11 @@ def _score(x, one_hot, example_weights):
 
 
 def h_score(
-  *, features: jax.Array, labels: jax.Array, example_weights: jax.Array
-) -> jax.Array:
+  *,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
+) -> Float[Array, 'R']:
   """How much of the variance of whitened features is between classes.
 
       H = tr(cov(f)⁺ cov(E[f | y]))
@@ -68,3 +71,9 @@ def h_score(
       float64.one_hot(labels),
       example_weights,
     )
+
+
+MEASURE = measure.Measure(
+  h_score,
+  variant='paper, with the pseudo-inverse',
+)

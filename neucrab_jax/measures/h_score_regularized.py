@@ -6,11 +6,11 @@ Axes: N examples, D features, C classes, R weightings.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
-
-VARIANT = "authors' code: Ledoit–Wolf shrinkage"
-LIMITS: dict = {}
+from neucrab_jax.typing import Array
 
 
 def _shrinkage(x, covariance, weights, num_dims):
@@ -50,8 +50,11 @@ def _score(x, one_hot, example_weights, num_dims):
 
 
 def h_score_regularized(
-  *, features: jax.Array, labels: jax.Array, example_weights: jax.Array
-) -> jax.Array:
+  *,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
+) -> Float[Array, 'R']:
   """How much of the variance of whitened features is between classes.
 
       cov_a(f) = (1 − a) cov(f) + a tr(cov(f))/D I
@@ -80,3 +83,9 @@ def h_score_regularized(
       example_weights,
       features.shape[1],
     )
+
+
+MEASURE = measure.Measure(
+  h_score_regularized,
+  variant="authors' code: Ledoit–Wolf shrinkage",
+)

@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one check of what measures are given, and the types they share.
+"""The one check of what measures are given.
 
 Axes: N examples, D features, C classes, Z source classes.
 """
 
-import contextlib
-import contextvars
-import warnings
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 # A row of f16 probabilities, or one whose smallest entries were dropped, is
@@ -18,74 +13,16 @@ import numpy as np
 _PROBS_TOLERANCE = 1e-2
 # Labels from here on are identifiers of something, not numbers of classes.
 _MAX_CLASSES = 1_000_000
-# Who listens in this thread: what catches Python's warnings catches those of
-# all threads.
-_TOLD: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar(
-  'told', default=None
-)
 
 
-class MeasureWarning(UserWarning):
-  """A score was found, but its reader should know something about it."""
+class Checked(NamedTuple):
+  """An input as a measure gets it, and what is to be said of it."""
+
+  value: np.ndarray
+  warnings: tuple[str, ...] = ()
 
 
-class Score(NamedTuple):
-  """What a measure says of one checkpoint.
-
-  Attributes:
-    value: [], larger is better; or [R], one for each weighting of the examples.
-    std: [], how sure it is: what the measure's `SPREAD` says. None for the
-      standard error over resamples.
-  """
-
-  value: jax.Array
-  std: jax.Array | None = None
-
-
-def as_score(found: Any) -> Score:
-  """What a measure returned: a `Score`, or its value alone."""
-  return found if isinstance(found, Score) else Score(found)
-
-
-def mean_over_examples(
-  values: np.ndarray, example_weights: np.ndarray
-) -> Score:
-  """The score that is a mean of one value for each example.
-
-  Args:
-    values: [N]; or [R, N] if they depend on the weights.
-    example_weights: [R, N], of mean one.
-
-  Returns:
-    [R] means, and the standard error of the first.
-  """
-  values = np.asarray(values, np.float64)
-  first = values.reshape(-1, values.shape[-1])[0]
-  means = np.mean(values * np.asarray(example_weights), axis=1)
-  return Score(means, first.std(ddof=1) / np.sqrt(first.size))
-
-
-@contextlib.contextmanager
-def listen() -> Iterator[list[str]]:
-  """Gives the list of what measures tell in this block, in this thread."""
-  told: list[str] = []
-  token = _TOLD.set(told)
-  try:
-    yield told
-  finally:
-    _TOLD.reset(token)
-
-
-def warn(message: str) -> None:
-  """Tells the caller, and through `measures.evaluate` the ranking's reader."""
-  told = _TOLD.get()
-  if told is None:
-    warnings.warn(message, MeasureWarning, stacklevel=3)
-  else:
-    told.append(message)
-
-
-def check_labels(labels: np.ndarray) -> np.ndarray:
+def check_labels(labels: np.ndarray) -> Checked:
   """Checks that labels are integers from 0 of at least two classes.
 
   Returns:
@@ -120,14 +57,15 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
     raise ValueError(
       f'All {labels.size} labels are 0. A ranking needs at least two classes.'
     )
+  warnings = ()
   single = np.flatnonzero(counts == 1)
   if single.size:
-    warn(
+    warnings = (
       f'{single.size} of {len(counts)} classes have a single example, which '
-      f'tells little about them; the first is class {single[0]}.'
+      f'tells little about them; the first is class {single[0]}.',
     )
   numbers = np.cumsum(counts > 0) - 1
-  return numbers[labels].astype(np.int32)
+  return Checked(numbers[labels].astype(np.int32), warnings)
 
 
 def _check_matrix(name: str, matrix: np.ndarray, *, rows: int) -> np.ndarray:
@@ -154,7 +92,7 @@ def _check_matrix(name: str, matrix: np.ndarray, *, rows: int) -> np.ndarray:
   return matrix.astype(np.promote_types(matrix.dtype, np.float32), copy=False)
 
 
-def check_features(features: np.ndarray, *, labels: np.ndarray) -> np.ndarray:
+def check_features(features: np.ndarray, *, labels: np.ndarray) -> Checked:
   """Checks features [N, D]: finite, and as many rows as labels.
 
   Returns:
@@ -163,12 +101,12 @@ def check_features(features: np.ndarray, *, labels: np.ndarray) -> np.ndarray:
   Raises:
     ValueError: if not, naming what was found.
   """
-  return _check_matrix('features', features, rows=len(labels))
+  return Checked(_check_matrix('features', features, rows=len(labels)))
 
 
 def check_source_probs(
   source_probs: np.ndarray, *, labels: np.ndarray
-) -> np.ndarray:
+) -> Checked:
   """Checks probabilities [N, Z], and makes every row sum to one.
 
   Raises:
@@ -186,12 +124,13 @@ def check_source_probs(
       f'Row {sums.argmin()} of source_probs is all zero: no distribution.'
     )
   furthest = np.abs(sums - 1).max()
+  warnings = ()
   if furthest > _PROBS_TOLERANCE:
-    warn(
+    warnings = (
       f'Rows of source_probs sum to as far as {furthest:.2g} from one, and '
-      'were normalised.'
+      'were normalised.',
     )
-  return (probs / sums).astype(probs.dtype)
+  return Checked((probs / sums).astype(probs.dtype), warnings)
 
 
 def check_number(name: str, value: Any) -> float:

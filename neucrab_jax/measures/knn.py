@@ -4,23 +4,20 @@
 Axes: N examples, D features, R weightings.
 """
 
-import jax
+from jaxtyping import Float, Int
 
-from neucrab_jax.measures import inputs
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import knn as knn_ops
-
-VARIANT = 'leave-one-out accuracy, Euclidean distance'
-SPREAD = 'standard error over examples'
-LIMITS = {'k': (1, None)}
+from neucrab_jax.typing import Array
 
 
 def knn(
   *,
-  features: jax.Array,
-  labels: jax.Array,
-  example_weights: jax.Array,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
   k: int = 1,
-) -> inputs.Score:
+) -> measure.Score:
   """How often an example's nearest neighbours are of its own class.
 
   Args:
@@ -36,4 +33,12 @@ def knn(
     Cover and Hart, "Nearest Neighbor Pattern Classification", 1967.
   """
   right = knn_ops.leave_one_out(features, labels, k=k)
-  return inputs.mean_over_examples(right, example_weights)
+  return measure.mean_over_examples(right, example_weights)
+
+
+MEASURE = measure.Measure(
+  knn,
+  variant='leave-one-out accuracy, Euclidean distance',
+  spread='standard error over examples',
+  limits={'k': (1, None)},
+)

@@ -9,12 +9,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
-from neucrab_jax.measures import inputs
-
-VARIANT = 'paper'
-SPREAD = 'standard error over examples'
-LIMITS: dict = {}
+from neucrab_jax.measures import measure
+from neucrab_jax.typing import Array
 
 
 @functools.partial(jax.jit, static_argnames='num_classes')
@@ -36,10 +34,10 @@ def _log_predictions(source_probs, labels, example_weights, *, num_classes):
 
 def leep(
   *,
-  source_probs: jax.Array,
-  labels: jax.Array,
-  example_weights: jax.Array,
-) -> inputs.Score:
+  source_probs: Float[Array, 'N Z'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
+) -> measure.Score:
   """How well the source head's probabilities predict the labels.
 
       P(y | z) = Σ_{i: y_i = y} θ(x_i)_z / Σ_i θ(x_i)_z
@@ -63,4 +61,11 @@ def leep(
     np.asarray(example_weights, source_probs.dtype),
     num_classes=int(np.max(labels)) + 1,
   )
-  return inputs.mean_over_examples(logs, example_weights)
+  return measure.mean_over_examples(logs, example_weights)
+
+
+MEASURE = measure.Measure(
+  leep,
+  variant='paper',
+  spread='standard error over examples',
+)

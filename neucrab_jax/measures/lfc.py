@@ -6,11 +6,11 @@ Axes: N examples, D features, C classes, R weightings.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
-
-VARIANT = 'paper: both kernels centred, the pairs of an example with itself too'
-LIMITS: dict = {}
+from neucrab_jax.typing import Array
 
 
 @jax.jit
@@ -28,8 +28,11 @@ def _correlations(x, one_hot, example_weights):
 
 
 def lfc(
-  *, features: jax.Array, labels: jax.Array, example_weights: jax.Array
-) -> jax.Array:
+  *,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
+) -> Float[Array, 'R']:
   """How alike two examples' features are where their labels are the same.
 
       LFC = ⟨K, L⟩ / (‖K‖ ‖L‖),  K = H F Fᵀ H,  L = H Y H,  H = I − 11ᵀ/N
@@ -55,3 +58,10 @@ def lfc(
     return _correlations(
       float64.compact(x / scale), float64.one_hot(labels), example_weights
     )
+
+
+MEASURE = measure.Measure(
+  lfc,
+  variant='paper: both kernels centred, '
+  'the pairs of an example with itself too',
+)

@@ -4,32 +4,25 @@
 Axes: N examples, D features, C classes, S splits, R weightings.
 """
 
-import jax
 import numpy as np
+from jaxtyping import Float, Int
 
-from neucrab_jax.measures import inputs
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import linear as linear_ops
 from neucrab_jax.ops import stratified
-
-VARIANT = 'held-out accuracy on stratified quarters, standardised features'
-SPREAD = 'standard deviation over splits'
-LIMITS = {
-  'l2': (0.0, None),
-  'num_splits': (3, None),
-  'max_iterations': (1, None),
-}
+from neucrab_jax.typing import Array, Key
 
 
 def linear(
   *,
-  features: jax.Array,
-  labels: jax.Array,
-  key: jax.Array,
-  example_weights: jax.Array,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  key: Key,
+  example_weights: Float[Array, 'R N'],
   l2: float = 1e-3,
   num_splits: int = 5,
   max_iterations: int = 200,
-) -> inputs.Score:
+) -> measure.Score:
   """How well a linear classifier on frozen features does on held-out examples.
 
   Args:
@@ -64,11 +57,26 @@ def linear(
     example_weights=(~held_out).astype(x.dtype),
   )
   unfinished = num_splits - int(np.sum(classifiers.converged))
+  warnings = ()
   if unfinished:
-    inputs.warn(
+    warnings = (
       f'L-BFGS stopped at {max_iterations} iterations without converging on '
-      f'{unfinished} of {num_splits} splits.'
+      f'{unfinished} of {num_splits} splits.',
     )
   right = np.asarray(linear_ops.predict(classifiers, x)) == labels
   accuracies = stratified.mean_held_out(right, held_out, example_weights)
-  return inputs.Score(accuracies.mean(axis=1), accuracies[0].std(ddof=1))
+  return measure.Score(
+    accuracies.mean(axis=1), accuracies[0].std(ddof=1), warnings
+  )
+
+
+MEASURE = measure.Measure(
+  linear,
+  variant='held-out accuracy on stratified quarters, standardised features',
+  spread='standard deviation over splits',
+  limits={
+    'l2': (0.0, None),
+    'num_splits': (3, None),
+    'max_iterations': (1, None),
+  },
+)

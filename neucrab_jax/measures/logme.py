@@ -8,15 +8,18 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
+from neucrab_jax.typing import Array
 
-VARIANT = {
+_VARIANTS = {
   'jmlr': "authors' code of the fixed point, in which directions without "
   'variance count: it grows with D where D > N',
   'exact': 'the evidence itself at that fixed point',
 }
-LIMITS = {'variant': tuple(VARIANT)}
+
 
 # Of the authors' code: iterations, the change of α/β at which to stop, and what
 # keeps its denominators from zero.
@@ -122,11 +125,11 @@ def _scores(f, one_hot, example_weights, num_dims, *, variant):
 
 def logme(
   *,
-  features: jax.Array,
-  labels: jax.Array,
-  example_weights: jax.Array,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
   variant: str = 'jmlr',
-) -> jax.Array:
+) -> Float[Array, 'R']:
   """Log-evidence of a linear model of each class's indicator, per example.
 
       p(y | F) = ∫ N(y; F w, β⁻¹ I) N(w; 0, α⁻¹ I) dw
@@ -156,3 +159,10 @@ def logme(
       features.shape[1],
       variant=variant,
     )
+
+
+MEASURE = measure.Measure(
+  logme,
+  variant=_VARIANTS,
+  limits={'variant': tuple(_VARIANTS)},
+)

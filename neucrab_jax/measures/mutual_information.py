@@ -11,20 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Float, Int
 
-from neucrab_jax.measures import inputs
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import blocks, pca, stratified
-
-VARIANT = 'Barber–Agakov bound, on held-out quarters'
-SPREAD = 'standard deviation over splits'
-LIMITS = {
-  'energy': (0.0, 1.0),
-  'num_hidden': (1, None),
-  'num_steps': (1, None),
-  'learning_rate': (1e-6, 1.0),
-  'weight_decay': (0.0, None),
-  'num_splits': (3, None),
-}
+from neucrab_jax.typing import Array, Key
 
 # Examples of one step; all of them if there are fewer.
 _BATCH_SIZE = 256
@@ -90,17 +81,17 @@ def _log_probabilities(
 
 def mutual_information(
   *,
-  features: jax.Array,
-  labels: jax.Array,
-  key: jax.Array,
-  example_weights: jax.Array,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  key: Key,
+  example_weights: Float[Array, 'R N'],
   energy: float = 0.8,
   num_hidden: int = 128,
   num_steps: int = 400,
   learning_rate: float = 3e-3,
   weight_decay: float = 1e-2,
   num_splits: int = 5,
-) -> inputs.Score:
+) -> measure.Score:
   """How many nats the features tell of the label, at least.
 
       I(X; Y) = H(Y) − H(Y | X) ≥ H(Y) + E log q(y | x)
@@ -156,4 +147,19 @@ def mutual_information(
   bounds = entropies[:, None] + stratified.mean_held_out(
     logs, held_out, example_weights
   )
-  return inputs.Score(bounds.mean(axis=1), bounds[0].std(ddof=1))
+  return measure.Score(bounds.mean(axis=1), bounds[0].std(ddof=1))
+
+
+MEASURE = measure.Measure(
+  mutual_information,
+  variant='Barber–Agakov bound, on held-out quarters',
+  spread='standard deviation over splits',
+  limits={
+    'energy': (0.0, 1.0),
+    'num_hidden': (1, None),
+    'num_steps': (1, None),
+    'learning_rate': (1e-6, 1.0),
+    'weight_decay': (0.0, None),
+    'num_splits': (3, None),
+  },
+)

@@ -9,13 +9,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
-from neucrab_jax.measures import inputs
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
-
-VARIANT = 'paper: the most probable source class'
-SPREAD = 'standard error over examples'
-LIMITS: dict = {}
+from neucrab_jax.typing import Array
 
 
 @functools.partial(jax.jit, static_argnames='num_classes')
@@ -35,10 +33,10 @@ def _log_conditionals(source_probs, labels, example_weights, *, num_classes):
 
 def nce(
   *,
-  source_probs: jax.Array,
-  labels: jax.Array,
-  example_weights: jax.Array,
-) -> inputs.Score:
+  source_probs: Float[Array, 'N Z'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
+) -> measure.Score:
   """How well the source head's most probable class predicts the labels.
 
       z_i = argmax_z θ(x_i)_z
@@ -63,4 +61,11 @@ def nce(
       example_weights,
       num_classes=int(np.max(labels)) + 1,
     )
-    return inputs.mean_over_examples(logs, example_weights)
+    return measure.mean_over_examples(logs, example_weights)
+
+
+MEASURE = measure.Measure(
+  nce,
+  variant='paper: the most probable source class',
+  spread='standard error over examples',
+)

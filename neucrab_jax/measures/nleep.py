@@ -12,9 +12,11 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 
-from neucrab_jax.measures import inputs
-from neucrab_jax.ops import gmm, pca
+from neucrab_jax.measures import measure
+from neucrab_jax.ops import gmm, leep, pca
+from neucrab_jax.typing import Array, Key
 
 # What the public code of PACTran adds to a probability before its log.
 _PACTRAN_EPSILON = 1e-10
@@ -100,17 +102,6 @@ _VARIANTS = {
   ),
 }
 
-VARIANT = {name: variant.about for name, variant in _VARIANTS.items()}
-SPREAD = 'standard deviation over seeds'
-LIMITS = {
-  'variant': tuple(_VARIANTS),
-  'energy': (0.0, 1.0),
-  'components_per_class': (1, None),
-  'num_seeds': (3, None),
-  'max_iterations': (1, None),
-  'tolerance': (0.0, None),
-}
-
 
 def _resample(
   chosen: _Variant,
@@ -136,7 +127,7 @@ def _resample(
     covariance=chosen.covariance,
     max_iterations=_RESAMPLE_ITERATIONS,
   )
-  predictions = gmm.predictions(
+  predictions = leep.predictions(
     fitted,
     z,
     labels,
@@ -147,19 +138,60 @@ def _resample(
   return np.mean(example_weights * values, axis=1)
 
 
+def score_projected(
+  z: Float[Array, 'N k'],
+  labels: Int[Array, 'N'],
+  keys: Key,
+  *,
+  num_components: int,
+  covariance: str,
+  max_iterations: int,
+  tolerance: float,
+  values: Callable[[np.ndarray, int], np.ndarray] = _log,
+) -> tuple[np.ndarray, gmm.GMM]:
+  """NLEEP of features that PCA has projected, once for each of S seeds.
+
+  Args:
+    z: [N, k], the projected features.
+    labels: [N], integers from 0 to C − 1.
+    keys: [S], of the mixtures' initialisations.
+    num_components: K.
+    covariance: of the mixtures.
+    max_iterations: of EM.
+    tolerance: gain in mean log-likelihood, nats, at which EM stops.
+    values: from the probability of each example's own class, [S, N], and C to
+      what the score is the mean of.
+
+  Returns:
+    [S] scores, and the mixtures.
+  """
+  mixtures = gmm.fit_many(
+    keys,
+    z,
+    num_components=num_components,
+    covariance=covariance,
+    max_iterations=max_iterations,
+    tolerance=tolerance,
+  )
+  num_classes = int(np.max(labels)) + 1
+  p = leep.predictions(mixtures, z, labels, num_classes=num_classes)
+  scores = values(np.asarray(p, np.float64), num_classes).mean(axis=1)
+  return scores, mixtures
+
+
 def nleep(
   *,
-  features: jax.Array,
-  labels: jax.Array,
-  key: jax.Array,
-  example_weights: jax.Array,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  key: Key,
+  example_weights: Float[Array, 'R N'],
   variant: str = 'paper',
   energy: float = 0.8,
   components_per_class: int = 5,
   num_seeds: int = 5,
   max_iterations: int = 100,
   tolerance: float = 1e-3,
-) -> inputs.Score:
+) -> measure.Score:
   """How well clusters of the features predict the labels.
 
       s_i      = PCA(f_i)
@@ -195,31 +227,31 @@ def nleep(
   chosen = _VARIANTS[variant]
   n, num_classes = len(labels), int(np.max(labels)) + 1
   num_components = chosen.num_components(n, num_classes, components_per_class)
+  warnings = []
   if num_components > n:
-    inputs.warn(
+    warnings.append(
       f'{num_components} components for {n} examples: reduced to {n}.'
     )
   num_components = max(1, min(num_components, n))
   z = pca.transform(pca.fit(features, energy=energy), features)
-  mixtures = gmm.fit_many(
-    jax.random.split(key, num_seeds),
+  scores, mixtures = score_projected(
     z,
+    labels,
+    jax.random.split(key, num_seeds),
     num_components=num_components,
     covariance=chosen.covariance,
     max_iterations=max_iterations,
     tolerance=tolerance,
+    values=chosen.values,
   )
-  predictions = gmm.predictions(mixtures, z, labels, num_classes=num_classes)
-  values = chosen.values(np.asarray(predictions, np.float64), num_classes)
-  scores = values.mean(axis=1)
   unfinished = num_seeds - int(np.sum(mixtures.converged))
   if unfinished:
-    inputs.warn(
+    warnings.append(
       f'EM stopped at {max_iterations} iterations without converging for '
       f'{unfinished} of {num_seeds} seeds.'
     )
   if scores.mean() > chosen.saturated:
-    inputs.warn(
+    warnings.append(
       'NLEEP is saturated: every component is of one class, so checkpoints '
       f'this good cannot be told apart ({n / num_components:.1f} examples per '
       'component; use more examples or fewer components per class).'
@@ -232,4 +264,23 @@ def nleep(
     example_weights[1:],
   )
   resampled = scores.mean() + changes - scores[0]
-  return inputs.Score(np.append(scores.mean(), resampled), scores.std(ddof=1))
+  return measure.Score(
+    np.append(scores.mean(), resampled),
+    scores.std(ddof=1),
+    warnings=tuple(warnings),
+  )
+
+
+MEASURE = measure.Measure(
+  nleep,
+  variant={name: variant.about for name, variant in _VARIANTS.items()},
+  spread='standard deviation over seeds',
+  limits={
+    'variant': tuple(_VARIANTS),
+    'energy': (0.0, 1.0),
+    'components_per_class': (1, None),
+    'num_seeds': (3, None),
+    'max_iterations': (1, None),
+    'tolerance': (0.0, None),
+  },
+)

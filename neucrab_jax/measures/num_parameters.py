@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Number of parameters: the ranking by size, a control that sees no example."""
 
-from neucrab_jax.measures import inputs
-
-VARIANT = 'of the restored network, its head included'
-SPREAD = 'standard error over examples: none, as it sees no example'
-LIMITS: dict = {}
+from neucrab_jax.measures import measure
 
 
-def num_parameters(*, num_parameters: float) -> inputs.Score:
+def num_parameters(*, num_parameters: float) -> measure.Score:
   """How many trainable numbers the checkpoint has.
 
   Args:
@@ -21,4 +17,11 @@ def num_parameters(*, num_parameters: float) -> inputs.Score:
     On the usual collections, sorting by size beats every measure: "How NOT to
     benchmark your SITE metric", 2026.
   """
-  return inputs.Score(num_parameters, 0.0)
+  return measure.Score(num_parameters, 0.0)
+
+
+MEASURE = measure.Measure(
+  num_parameters,
+  variant='of the restored network, its head included',
+  spread='standard error over examples: none, as it sees no example',
+)

@@ -7,11 +7,11 @@ Axes: N examples, C classes, Z source classes, R weightings.
 import jax
 import jax.numpy as jnp
 from jax.scipy import special
+from jaxtyping import Float, Int
 
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
-
-VARIANT = "authors' code, its sign turned"
-LIMITS = {'strength': (1e-6, None), 'num_iterations': (1, None)}
+from neucrab_jax.typing import Array
 
 # Of the authors' code, which adds it to probabilities and counts.
 _EPSILON = 1e-10
@@ -54,12 +54,12 @@ def _bounds(source_probs, one_hot, example_weights, strength, num_iterations):
 
 def pactran_dirichlet(
   *,
-  source_probs: jax.Array,
-  labels: jax.Array,
-  example_weights: jax.Array,
+  source_probs: Float[Array, 'N Z'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
   strength: float = 1.0,
   num_iterations: int = 10,
-) -> jax.Array:
+) -> Float[Array, 'R']:
   """Evidence lower bound of labels whose class depends on the source class.
 
       P(y | z) ~ Dirichlet(strength · P(y)),  y_i ~ P(· | z_i),  z_i ~ θ(x_i)
@@ -91,3 +91,10 @@ def pactran_dirichlet(
       strength,
       num_iterations,
     )
+
+
+MEASURE = measure.Measure(
+  pactran_dirichlet,
+  variant="authors' code, its sign turned",
+  limits={'strength': (1e-6, None), 'num_iterations': (1, None)},
+)

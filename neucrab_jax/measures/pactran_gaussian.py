@@ -7,17 +7,12 @@ Axes: N examples, D features, C classes, R weightings.
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Float, Int
 
-from neucrab_jax.measures import inputs
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
 from neucrab_jax.ops import linear as linear_ops
-
-VARIANT = "authors' code, its sign turned"
-LIMITS = {
-  'prior_variance': (1e-6, None),
-  'posterior_variance': (0.0, None),
-  'max_iterations': (1, None),
-}
+from neucrab_jax.typing import Array
 
 # Of the authors' code.
 _EPSILON = 1e-10
@@ -54,13 +49,13 @@ def _bounds(
 
 def pactran_gaussian(
   *,
-  features: jax.Array,
-  labels: jax.Array,
-  example_weights: jax.Array,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
   prior_variance: float = 1.0,
   posterior_variance: float = 1.0,
   max_iterations: int = 500,
-) -> jax.Array:
+) -> measure.Score:
   """Minus a bound on the loss of a linear classifier near its optimum.
 
       L(θ)    = 1/N Σ_i CE(x_i W + b, y_i) + ‖W‖² / (2 λ N)
@@ -99,11 +94,7 @@ def pactran_gaussian(
       max_iterations=max_iterations,
       tolerance=_GRADIENT_TOLERANCE,
     )
-    if not classifier.converged:
-      inputs.warn(
-        f'L-BFGS stopped at {max_iterations} iterations without converging.'
-      )
-    return _bounds(
+    bounds = _bounds(
       x,
       classifier,
       labels,
@@ -112,3 +103,20 @@ def pactran_gaussian(
       prior_variance,
       posterior_variance,
     )
+  warnings = ()
+  if not classifier.converged:
+    warnings = (
+      f'L-BFGS stopped at {max_iterations} iterations without converging.',
+    )
+  return measure.Score(bounds, warnings=warnings)
+
+
+MEASURE = measure.Measure(
+  pactran_gaussian,
+  variant="authors' code, its sign turned",
+  limits={
+    'prior_variance': (1e-6, None),
+    'posterior_variance': (0.0, None),
+    'max_iterations': (1, None),
+  },
+)

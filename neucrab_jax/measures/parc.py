@@ -8,11 +8,11 @@ weightings.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import blocks
-
-VARIANT = 'paper, without its PCA and not in per cent'
-LIMITS: dict = {}
+from neucrab_jax.typing import Array
 
 # Pairs in one bin tie. What that takes from the variance of the ranks is the
 # square of a bin's share of all pairs.
@@ -52,8 +52,11 @@ def _rank_correlation(pairs: np.ndarray, alike: np.ndarray) -> float:
 
 
 def parc(
-  *, features: jax.Array, labels: jax.Array, example_weights: jax.Array
-) -> np.ndarray:
+  *,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
+) -> Float[Array, 'R']:
   """Whether examples whose features differ more have different labels.
 
       PARC = Spearman(1 − corr(f_i, f_j), 1 − corr(y_i, y_j)),  i < j
@@ -98,3 +101,9 @@ def parc(
       pairs[r] += _count(bins, None if even[r] else products.ravel())
       alike[r] += _count(same_bins, None if even[r] else products[same])
   return np.array([*map(_rank_correlation, pairs, alike)])
+
+
+MEASURE = measure.Measure(
+  parc,
+  variant='paper, without its PCA and not in per cent',
+)

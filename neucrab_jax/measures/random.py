@@ -8,17 +8,18 @@ import zlib
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
-from neucrab_jax.measures import inputs
-
-VARIANT = 'uniform in [0, 1]'
-SPREAD = 'standard deviation over draws'
-LIMITS: dict = {}
+from neucrab_jax.measures import measure
+from neucrab_jax.typing import Array, Key
 
 
 def random(
-  *, features: jax.Array, key: jax.Array, example_weights: jax.Array
-) -> inputs.Score:
+  *,
+  features: Float[Array, 'N D'],
+  key: Key,
+  example_weights: Float[Array, 'R N'],
+) -> measure.Score:
   """A number drawn from the seed and the bytes of the features.
 
   Args:
@@ -33,4 +34,11 @@ def random(
   checksum = zlib.crc32(np.ascontiguousarray(features))
   key = jax.random.fold_in(key, checksum)
   draws = jax.random.uniform(key, (len(example_weights),))
-  return inputs.Score(draws, np.sqrt(1 / 12))
+  return measure.Score(draws, np.sqrt(1 / 12))
+
+
+MEASURE = measure.Measure(
+  random,
+  variant='uniform in [0, 1]',
+  spread='standard deviation over draws',
+)

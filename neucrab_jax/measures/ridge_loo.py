@@ -10,16 +10,17 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
-from neucrab_jax.measures import inputs
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
+from neucrab_jax.typing import Array
 
-VARIANT = {
+_VARIANTS = {
   'accuracy': 'share of examples whose class has the largest prediction',
   'log_loss': 'log-probability of the class, errors taken for Gaussian',
 }
-SPREAD = 'standard error over examples'
-LIMITS = {'variant': tuple(VARIANT)}
+
 
 # Strengths, as shares of the sum of all eigenvalues, two to a factor of ten:
 # from hardly any shrinkage of the largest to hardly anything but the mean.
@@ -66,11 +67,11 @@ def _left_out(x, one_hot, *, variant):
 
 def ridge_loo(
   *,
-  features: jax.Array,
-  labels: jax.Array,
-  example_weights: jax.Array,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
   variant: str = 'accuracy',
-) -> inputs.Score:
+) -> measure.Score:
   """Exact leave-one-out score of ridge regression onto one-hot labels.
 
       H    = 11ᵀ/N + F (FᵀF + λ I)⁻¹ Fᵀ,  F standardised
@@ -105,4 +106,12 @@ def ridge_loo(
     )
   scores = values.mean(axis=1)
   best = np.flatnonzero(scores == scores.max())[-1]
-  return inputs.mean_over_examples(values[best], example_weights)
+  return measure.mean_over_examples(values[best], example_weights)
+
+
+MEASURE = measure.Measure(
+  ridge_loo,
+  variant=_VARIANTS,
+  spread='standard error over examples',
+  limits={'variant': tuple(_VARIANTS)},
+)

@@ -7,11 +7,11 @@ Axes: N examples, D features, C classes, R weightings.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
-
-VARIANT = "authors' code: mean probability without a log"
-LIMITS: dict = {}
+from neucrab_jax.typing import Array
 
 # Of the authors' code: how fast shrinkage falls with the largest within-class
 # variance, its least value, and pairs of steps that find that variance.
@@ -95,8 +95,11 @@ def _score(x, one_hot, labels, example_weights, shrinkages, num_dims):
 
 
 def sfda(
-  *, features: jax.Array, labels: jax.Array, example_weights: jax.Array
-) -> jax.Array:
+  *,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
+) -> Float[Array, 'R']:
   """How well discriminants tell classes that were moved towards each other.
 
       S_w  = (1 − s) S + s tr(S)/D I,  s = max(exp(−5 λ_max(S)), 1e-10)
@@ -131,3 +134,9 @@ def sfda(
       _shrinkage(x, one_hot, example_weights),
       features.shape[1],
     )
+
+
+MEASURE = measure.Measure(
+  sfda,
+  variant="authors' code: mean probability without a log",
+)

@@ -8,11 +8,11 @@ R weightings.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
+from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
-
-VARIANT = "authors' code: log det(I + FᵀF / (N ε))"
-LIMITS = {'epsilon': (1e-12, None)}
+from neucrab_jax.typing import Array
 
 
 def _rate(x, weights, epsilon):
@@ -53,11 +53,11 @@ def _members(labels: np.ndarray) -> np.ndarray:
 
 def transrate(
   *,
-  features: jax.Array,
-  labels: jax.Array,
-  example_weights: jax.Array,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
+  example_weights: Float[Array, 'R N'],
   epsilon: float = 1e-4,
-) -> jax.Array:
+) -> Float[Array, 'R']:
   """Mutual information of features and labels, by coding rates.
 
       R(F)      = ½ log det(I + FᵀF / (N ε)),   F centred
@@ -85,3 +85,10 @@ def transrate(
       example_weights,
       epsilon,
     )
+
+
+MEASURE = measure.Measure(
+  transrate,
+  variant="authors' code: log det(I + FᵀF / (N ε))",
+  limits={'epsilon': (1e-12, None)},
+)

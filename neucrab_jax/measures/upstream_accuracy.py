@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accuracy on what it was pre-trained for: a control that sees no example."""
 
-from neucrab_jax.measures import inputs
-
-VARIANT = 'as the spec of the checkpoint says'
-SPREAD = 'standard error over examples: none, as it sees no example'
-LIMITS: dict = {}
+from neucrab_jax.measures import measure
 
 
-def upstream_accuracy(*, upstream_accuracy: float) -> inputs.Score:
+def upstream_accuracy(*, upstream_accuracy: float) -> measure.Score:
   """The checkpoint's accuracy on its upstream task.
 
   Args:
@@ -21,4 +17,11 @@ def upstream_accuracy(*, upstream_accuracy: float) -> inputs.Score:
     Kornblith, Shlens and Le, "Do Better ImageNet Models Transfer Better?",
     CVPR 2019.
   """
-  return inputs.Score(upstream_accuracy, 0.0)
+  return measure.Score(upstream_accuracy, 0.0)
+
+
+MEASURE = measure.Measure(
+  upstream_accuracy,
+  variant='as the spec of the checkpoint says',
+  spread='standard error over examples: none, as it sees no example',
+)

@@ -13,7 +13,6 @@ import functools
 import math
 from collections.abc import Callable
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,7 +40,6 @@ ROW_MULTIPLE = 8
 
 # Matmuls feed logs and differences: no TF32, no bf16, whatever the device.
 PRECISION = jax.lax.Precision.HIGHEST
-
 
 # Up to this many N×K×D', EM runs in f64 where the device has it. Where a few
 # examples make a component, f32 keeps too little of its variances: one example
@@ -209,70 +207,3 @@ def check(x, num_components: int, example_weights) -> None:
       f'Expected one weight for each of {shape[0]} examples, got '
       f'{np.shape(example_weights)}.'
     )
-
-
-def magnitude(x: jax.Array) -> jax.Array:
-  """The power of two below the largest value: a scale that rounds nothing."""
-  largest = jnp.max(jnp.abs(x))
-  safe = jnp.where(largest > jnp.finfo(x.dtype).tiny, largest, 1)
-  return jnp.ldexp(jnp.ones_like(safe), jnp.frexp(safe)[1] - 1)
-
-
-@flax.struct.dataclass
-class Affine:
-  """What `standardise` took away: data = standard * scale + centre."""
-
-  centre: jax.Array  # [D]
-  scale: jax.Array  # []
-
-
-def standardise(
-  x: jax.Array, weights: jax.Array, num_dims: jax.Array | int | None = None
-) -> tuple[jax.Array, Affine]:
-  """Centres, and divides by one scale: the mean variance becomes one.
-
-  Args:
-    x: [T, B, D]
-    weights: [T, B], zero where there is no example.
-    num_dims: how many of the D are not padding; all if not given.
-
-  Returns:
-    [T, B, D] and how to go back. Rows without weight are zero.
-  """
-  num_dims = x.shape[-1] if num_dims is None else num_dims
-  present = (weights > 0)[..., None]
-  total = jnp.maximum(jnp.sum(weights), jnp.finfo(x.dtype).tiny)
-  share = (weights / total)[..., None]
-  x = jnp.where(present, x, 0)
-  # By the largest value first, so that no square overflows.
-  largest = jnp.max(jnp.abs(x))
-  largest = jnp.where(largest > 0, largest, 1)
-  x = x / largest
-  mean = jnp.sum(share * x, axis=(0, 1))
-  # Once more: the first mean is only as good as the offset is small.
-  mean = mean + jnp.sum(share * (x - mean), axis=(0, 1))
-  x = jnp.where(present, x - mean, 0)
-  spread = jnp.sqrt(jnp.sum(share * x**2) / num_dims)
-  spread = jnp.where(spread > 0, spread, 1)
-  return x / spread, Affine(centre=mean * largest, scale=spread * largest)
-
-
-# In the memory of what it is given, which is therefore not to be used again.
-_standardise_in_place = jax.jit(standardise, donate_argnums=0)
-
-
-def place_standardised(x, example_weights, width: int, devices) -> tuple:
-  """`place` and `standardise`, with one copy of the examples left: the result.
-
-  Args:
-    x: [N, D], as in `place`, like all that follow.
-    example_weights: [N]
-    width: see `place`.
-    devices: see `place`.
-
-  Returns:
-    [T, B, D'], [T, B], and how to go back.
-  """
-  placed, weights = place(x, example_weights, width, devices)
-  standard, affine = _standardise_in_place(placed, weights, x.shape[1])
-  return standard, weights, affine

@@ -7,7 +7,7 @@
     full       [K, D, D]  a matrix for each component
 
 Within EM, `spherical` is [K, D] too. Everything is in standardised units
-(`blocks.standardise`), and a padded dimension has variance one and no
+(`standardise.standardise`), and a padded dimension has variance one and no
 covariance, so that it adds nothing to a density.
 
 Axes: N examples, D features, K components, T blocks, B examples of a block.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Expectation-maximisation for Gaussian mixtures, by sufficient statistics.
 
-Everything here works on standardised blocks (`blocks.standardise`) and adds up
+Everything here works on standardised blocks (`standardise.place`) and adds up
 over them, so that responsibilities are held for one block of examples at a
 time.
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gaussian mixtures by expectation-maximisation, and LEEP on their posteriors.
+"""Gaussian mixtures by expectation-maximisation.
 
     p(x) = Σ_v P(v) N(x; μ_v, σ²_v),   r_nv = P(v | x_n)
 
-Axes: N examples, D features, K components, C classes, S seeds.
+Axes: N examples, D features, K components, S seeds.
 
 Reference:
   Li et al., Ranking Neural Checkpoints, CVPR 2021, section 3.
@@ -19,7 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from neucrab_jax import parallel
-from neucrab_jax.ops import blocks, covariances, em, kmeans, posteriors
+from neucrab_jax.ops import (
+  blocks,
+  covariances,
+  em,
+  kmeans,
+  posteriors,
+  standardise,
+)
 
 # Lloyd's iterations at most, before EM goes on from there.
 KMEANS_ITERATIONS = 100
@@ -189,7 +196,7 @@ def fit_many(
     )
   dtype = jnp.result_type(float)
   with blocks.precision_for(z, num_components):
-    x, weights, affine = blocks.place_standardised(
+    x, weights, affine = standardise.place(
       z, mean_weights, num_components, devices
     )
     if apart:
@@ -273,7 +280,7 @@ def fit(
   )
 
 
-def _parameters(mixture: GMM, z):
+def as_parameters(mixture: GMM, z):
   """Parameters padded to a bucket, examples, and the number of dims."""
   d = mixture.means.shape[-1]
   if np.ndim(z) != 2 or z.shape[1] != d:
@@ -301,7 +308,7 @@ def responsibilities(mixture: GMM, z: jax.Array) -> jax.Array:
   Returns:
     [N, K], rows sum to one.
   """
-  parameters, z, d = _parameters(mixture, z)
+  parameters, z, d = as_parameters(mixture, z)
   z = blocks.pad(z, (len(z), blocks.bucket(d)))
   return posteriors.posterior(parameters, z, d, kind=mixture.covariance)
 
@@ -319,100 +326,10 @@ def log_likelihood(
   Returns:
     [], in nats.
   """
-  parameters, z, d = _parameters(mixture, z)
+  parameters, z, d = as_parameters(mixture, z)
   x, weights = blocks.place(
     z, example_weights, parameters.log_weights.shape[-1], None
   )
   return posteriors.log_likelihood(
     parameters, x, weights, d, kind=mixture.covariance
   )
-
-
-def predictions(
-  mixture: GMM,
-  z: jax.Array,
-  labels: jax.Array,
-  *,
-  num_classes: int,
-  example_weights: jax.Array | None = None,
-) -> jax.Array:
-  """The probability that the mixture gives each example's own class.
-
-      P(y | v) = Σ_{n: y_n = y} r_nv / Σ_n r_nv
-      p_n      = Σ_v P(y_n | v) r_nv
-
-  Args:
-    mixture: a single one, or S of them from `fit_many`.
-    z: [N, D], the examples.
-    labels: [N], integers from 0 to C − 1.
-    num_classes: C.
-    example_weights: [N] or [S, N], how often an example counts in P(y | v); all
-      one if not given.
-
-  Returns:
-    [N] or [S, N], in [0, 1]. N×K posteriors are never held.
-
-  Reference:
-    Li et al., section 3.2; Nguyen et al., LEEP, ICML 2020, equation 1.
-  """
-  parameters, z, d = _parameters(mixture, z)
-  apart = np.ndim(example_weights) == 2
-  x, weights = blocks.place(
-    z,
-    None if apart else example_weights,
-    parameters.log_weights.shape[-1],
-    None,
-  )
-  shape = weights.shape
-  if apart:
-    weights = blocks.place_weights(example_weights, shape, None)
-  labels = labels if blocks.is_traced(labels) else np.asarray(labels)
-  predict = functools.partial(
-    posteriors.predictions, kind=mixture.covariance, num_classes=num_classes
-  )
-  if mixture.log_weights.ndim == 2:
-    axes = (0, None, None, 0 if apart else None, None)
-    predict = jax.vmap(predict, axes)
-  predicted = predict(
-    parameters, x, blocks.to_blocks(labels, shape), weights, d
-  )
-  predicted = predicted.reshape(*mixture.log_weights.shape[:-1], -1)
-  return blocks.crop(predicted, (*predicted.shape[:-1], len(z)))
-
-
-def leep(
-  mixture: GMM,
-  z: jax.Array,
-  labels: jax.Array,
-  *,
-  num_classes: int,
-  example_weights: jax.Array | None = None,
-) -> jax.Array:
-  """LEEP on the mixture's posteriors: 1/N Σ_n log p_n of `predictions`.
-
-  Args:
-    mixture: as in `predictions`, like all that follow.
-    z: [N, D]
-    labels: [N]
-    num_classes: C.
-    example_weights: [N] or [S, N], which count in the mean over examples too.
-
-  Returns:
-    [] or [S], in nats, at most zero; larger is better.
-
-  Reference:
-    Li et al., section 3.2; Nguyen et al., LEEP, ICML 2020, equation 2.
-  """
-  p = predictions(
-    mixture,
-    z,
-    labels,
-    num_classes=num_classes,
-    example_weights=example_weights,
-  )
-  logs = jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny))
-  if example_weights is None:
-    return jnp.mean(logs, axis=-1)
-  # An example that is left out may well have no probability at all.
-  weights = jnp.asarray(example_weights, logs.dtype)
-  return jnp.sum(weights * logs, axis=-1) / jnp.sum(weights, axis=-1)

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neucrab_jax import parallel
-from neucrab_jax.ops import blocks
+from neucrab_jax.ops import blocks, standardise
 
 # Rounds of drawing candidates, and candidates of a round as a share of K. The
 # reference finds that 5 rounds of K/2 to 2K are as good as k-means++ itself.
@@ -331,7 +331,7 @@ def fit(
   """
   blocks.check(x, num_clusters, example_weights)
   n, d = x.shape
-  x, weights, affine = blocks.place_standardised(
+  x, weights, affine = standardise.place(
     x, example_weights, num_clusters, devices
   )
   noise = draw_noise(key, num_examples=weights.size, num_clusters=num_clusters)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neucrab_jax.ops import blocks
+from neucrab_jax.ops import blocks, standardise
 
 # Examples of a block, at most. Of larger ones more pairs on the diagonal come
 # twice; the product of smaller ones runs slower.
@@ -45,7 +45,7 @@ def _merge(nearest, distances, ids):
 @functools.partial(jax.jit, static_argnames=('k', 'num_classes', 'shape'))
 def _leave_one_out(x, labels, *, k, num_classes, shape):
   n = x.shape[0]
-  x = blocks.standardise(x[None], jnp.ones((1, n), x.dtype))[0][0]
+  x = standardise.standardise(x[None], jnp.ones((1, n), x.dtype))[0][0]
   norms = blocks.to_blocks(jnp.sum(x**2, axis=1), shape)
   x = blocks.to_blocks(x, shape)
   ids = jnp.arange(shape[0] * shape[1]).reshape(shape)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from neucrab_jax.ops import blocks
+from neucrab_jax.ops import blocks, standardise
 
 # The gradient's largest entry at which to stop, where the mean variance of the
 # features is one. Not far above the rounding of an f32 mean.
@@ -33,7 +33,7 @@ class Linear:
 def _fit(
   x, labels, weights, l2, num_dims, tolerance, *, num_classes, max_iterations
 ):
-  x, affine = blocks.standardise(x[None], weights[None], num_dims)
+  x, affine = standardise.standardise(x[None], weights[None], num_dims)
   x, weights = x[0], weights / jnp.sum(weights)
   one_hot = jax.nn.one_hot(labels, num_classes, dtype=x.dtype)
   # The penalty is on the kernel of the features as given.

@@ -18,7 +18,7 @@ import scipy.linalg
 import threadpoolctl
 
 from neucrab_jax import parallel
-from neucrab_jax.ops import blocks
+from neucrab_jax.ops import blocks, standardise
 
 # Examples to centre at once, in f64.
 _HOST_ROWS = 1024
@@ -60,7 +60,7 @@ def _decompose(x: jax.Array, num_examples: int) -> tuple[jax.Array, ...]:
   """Mean [D], variances [R] in descending order, components [D, R]."""
   n, d = x.shape
   present = (jnp.arange(n) < num_examples)[:, None]
-  magnitude = blocks.magnitude(x)
+  magnitude = standardise.magnitude(x)
   x = x / magnitude
   # Differences to one example are exact where an offset dwarfs the spread.
   shifted = jnp.where(present, x - x[0], 0)
@@ -232,7 +232,7 @@ def fit(
 
 @jax.jit
 def _project(x: jax.Array, mean: jax.Array, components: jax.Array):
-  magnitude = jnp.maximum(blocks.magnitude(x), blocks.magnitude(mean))
+  magnitude = jnp.maximum(standardise.magnitude(x), standardise.magnitude(mean))
   centred = x / magnitude - mean / magnitude
   z = jnp.matmul(centred, components, precision=blocks.PRECISION)
   limit = jnp.finfo(z.dtype).max

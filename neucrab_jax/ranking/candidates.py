@@ -12,7 +12,6 @@ import glob
 import os
 import pathlib
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -226,10 +225,8 @@ def _inspect(
   errors = []
   for measure in chosen:
     try:
-      with warnings.catch_warnings():
-        # What the reader should know is told with the score.
-        warnings.simplefilter('ignore', measures.MeasureWarning)
-        measures.check_inputs(measure, **inputs)
+      # What the reader should know is told with the score.
+      measures.check_inputs(measure, **inputs)
     except ValueError as error:
       errors.append(error)
   return errors[0] if len(errors) == len(chosen) else found.labels

@@ -11,6 +11,7 @@ from sklearn import covariance as covariances
 from sklearn import decomposition, linear_model, preprocessing
 
 from neucrab_jax import measures
+from neucrab_jax.measures import registry
 
 EPS = np.finfo(np.float64).eps
 
@@ -289,7 +290,7 @@ def test_weights_count_as_copies():
   weights = np.stack([np.ones(60), times / times.mean()])
   copies = np.repeat(np.arange(60), times)
   for name in ('class_separation', 'lfc', 'sfda', 'transrate'):
-    function = getattr(measures._module(name), name)
+    function = registry.find(name).function
     found = function(features=x, labels=labels, example_weights=weights)[1]
     expected = ORACLES[name](x[copies].astype(np.float64), labels[copies])
     # Means of as much mass: only what depends on N itself may differ.

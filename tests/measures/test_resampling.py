@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from neucrab_jax import measures
-from neucrab_jax.measures import resampling
+from neucrab_jax.measures import measure, registry, resampling
 
 
 def test_weights_are_ones_and_then_those_of_the_bayesian_bootstrap():
@@ -70,9 +70,7 @@ def between_variance(monkeypatch):
   module = types.ModuleType('between_variance')
   exec(source, module.__dict__)
   monkeypatch.setitem(sys.modules, 'between_variance', module)
-  monkeypatch.setitem(
-    measures._MEASURES, 'between_variance', 'between_variance'
-  )
+  monkeypatch.setitem(registry.MODULES, 'between_variance', 'between_variance')
 
 
 @pytest.mark.usefixtures('between_variance')
@@ -96,13 +94,12 @@ def test_a_measure_of_ten_lines_is_scored_and_resampled():
 def test_scores_that_are_no_numbers_are_refused(monkeypatch):
   from neucrab_jax.measures import lfc
 
-  monkeypatch.setattr(
-    lfc,
-    'lfc',
-    lambda *, labels, example_weights: np.nan * example_weights[:, 0],
-  )
+  def give(function):
+    monkeypatch.setattr(lfc, 'MEASURE', measure.Measure(function, 'bad'))
+
+  give(lambda *, labels, example_weights: np.nan * example_weights[:, 0])
   with pytest.raises(ValueError, match='lfc came to nan'):
     measures.score('lfc', labels=np.arange(10) % 2)
-  monkeypatch.setattr(lfc, 'lfc', lambda *, labels, example_weights: np.ones(3))
+  give(lambda *, labels, example_weights: np.ones(3))
   with pytest.raises(ValueError, match=r'\(3,\) scores for 1 weightings'):
     measures.score('lfc', labels=np.arange(10) % 2)

@@ -5,7 +5,7 @@ import numpy as np
 import oracles
 import pytest
 
-from neucrab_jax.ops import gmm, posteriors
+from neucrab_jax.ops import gmm, leep, posteriors
 
 KEY = jax.random.key(0)
 
@@ -94,7 +94,7 @@ def test_nleep_is_that_of_scikit_learn(features, case, num_components):
   means = means + np.float32(1e-3) * x.std()
   mixture = gmm.fit(KEY, x, initial_means=means)
   oracle = oracles.fit(x, means)
-  assert gmm.leep(mixture, x, y, num_classes=6) == pytest.approx(
+  assert leep.leep(mixture, x, y, num_classes=6) == pytest.approx(
     oracles.leep(oracle.predict_proba(np.float64(x)), y), abs=1e-4
   )
 
@@ -128,8 +128,8 @@ def test_an_example_without_weight_is_absent(features):
   without = gmm.fit(KEY, x[weights > 0], initial_means=x[:8])
   np.testing.assert_allclose(with_all.means, without.means, atol=1e-4)
   np.testing.assert_allclose(
-    gmm.leep(with_all, x, y, num_classes=6, example_weights=weights),
-    gmm.leep(without, x[weights > 0], y[weights > 0], num_classes=6),
+    leep.leep(with_all, x, y, num_classes=6, example_weights=weights),
+    leep.leep(without, x[weights > 0], y[weights > 0], num_classes=6),
     atol=1e-5,
   )
 
@@ -144,8 +144,8 @@ def test_a_weight_of_three_is_three_copies(features):
   copied = gmm.fit(KEY, x[copies], initial_means=x[:8])
   np.testing.assert_allclose(weighted.variances, copied.variances, rtol=1e-3)
   np.testing.assert_allclose(
-    gmm.leep(weighted, x, y, num_classes=6, example_weights=times),
-    gmm.leep(copied, x[copies], y[copies], num_classes=6),
+    leep.leep(weighted, x, y, num_classes=6, example_weights=times),
+    leep.leep(copied, x[copies], y[copies], num_classes=6),
     atol=1e-5,
   )
 
@@ -154,7 +154,7 @@ def test_blocks_do_not_change_the_score(features):
   x, y = features
   mixture = gmm.fit(KEY, x, num_components=20)
   r = np.float64(gmm.responsibilities(mixture, x))
-  assert gmm.leep(mixture, x, y, num_classes=6) == pytest.approx(
+  assert leep.leep(mixture, x, y, num_classes=6) == pytest.approx(
     oracles.leep(r, y), abs=1e-5
   )
 
@@ -164,9 +164,9 @@ def test_many_seeds_are_each_seed(features):
   keys = jax.random.split(KEY, 3)
   many = gmm.fit_many(keys, x, num_components=10)
   assert many.means.shape == (3, 10, x.shape[1])
-  scores = gmm.leep(many, x, y, num_classes=6)
+  scores = leep.leep(many, x, y, num_classes=6)
   alone = [
-    gmm.leep(gmm.fit(key, x, num_components=10), x, y, num_classes=6)
+    leep.leep(gmm.fit(key, x, num_components=10), x, y, num_classes=6)
     for key in keys
   ]
   np.testing.assert_allclose(scores, alone, atol=1e-4)
@@ -178,11 +178,11 @@ def test_each_seed_may_have_weights_of_its_own(features):
   keys = jax.random.split(KEY, 3)
   weights = np.random.default_rng(0).exponential(size=(3, len(x)))
   many = gmm.fit_many(keys, x, initial_means=x[:8], example_weights=weights)
-  scores = gmm.leep(many, x, y, num_classes=6, example_weights=weights)
+  scores = leep.leep(many, x, y, num_classes=6, example_weights=weights)
   for i, row in enumerate(weights):
     one = gmm.fit(KEY, x, initial_means=x[:8], example_weights=row)
     np.testing.assert_allclose(many.means[i], one.means, atol=1e-4)
-    score = gmm.leep(one, x, y, num_classes=6, example_weights=row)
+    score = leep.leep(one, x, y, num_classes=6, example_weights=row)
     assert float(scores[i]) == pytest.approx(float(score), abs=1e-4)
     assert score < -1
 
@@ -206,7 +206,7 @@ def test_one_compilation_serves_many_checkpoints(features):
   before = gmm._fit._cache_size(), posteriors.predictions._cache_size()
   for d in range(20, 180, 10):
     mixture = gmm.fit(KEY, x[:, :d], initial_means=x[:5, :d], max_iterations=3)
-    gmm.leep(mixture, x[:, :d], y, num_classes=6)
+    leep.leep(mixture, x[:, :d], y, num_classes=6)
   assert gmm._fit._cache_size() - before[0] <= 4
   assert posteriors.predictions._cache_size() - before[1] <= 4
 

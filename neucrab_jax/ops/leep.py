@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LEEP on the posteriors of a Gaussian mixture: what its components predict.
+
+Axes: N examples, D features, K components, C classes, S seeds.
+
+Reference:
+  Li et al., Ranking Neural Checkpoints, CVPR 2021, section 3.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neucrab_jax.ops import blocks, gmm, posteriors
+
+
+def predictions(
+  mixture: gmm.GMM,
+  z: jax.Array,
+  labels: jax.Array,
+  *,
+  num_classes: int,
+  example_weights: jax.Array | None = None,
+) -> jax.Array:
+  """The probability that the mixture gives each example's own class.
+
+      P(y | v) = Σ_{n: y_n = y} r_nv / Σ_n r_nv
+      p_n      = Σ_v P(y_n | v) r_nv
+
+  Args:
+    mixture: a single one, or S of them from `gmm.fit_many`.
+    z: [N, D], the examples.
+    labels: [N], integers from 0 to C − 1.
+    num_classes: C.
+    example_weights: [N] or [S, N], how often an example counts in P(y | v); all
+      one if not given.
+
+  Returns:
+    [N] or [S, N], in [0, 1]. N×K posteriors are never held.
+
+  Reference:
+    Li et al., section 3.2; Nguyen et al., LEEP, ICML 2020, equation 1.
+  """
+  parameters, z, d = gmm.as_parameters(mixture, z)
+  apart = np.ndim(example_weights) == 2
+  x, weights = blocks.place(
+    z,
+    None if apart else example_weights,
+    parameters.log_weights.shape[-1],
+    None,
+  )
+  shape = weights.shape
+  if apart:
+    weights = blocks.place_weights(example_weights, shape, None)
+  labels = labels if blocks.is_traced(labels) else np.asarray(labels)
+  predict = functools.partial(
+    posteriors.predictions, kind=mixture.covariance, num_classes=num_classes
+  )
+  if mixture.log_weights.ndim == 2:
+    axes = (0, None, None, 0 if apart else None, None)
+    predict = jax.vmap(predict, axes)
+  predicted = predict(
+    parameters, x, blocks.to_blocks(labels, shape), weights, d
+  )
+  predicted = predicted.reshape(*mixture.log_weights.shape[:-1], -1)
+  return blocks.crop(predicted, (*predicted.shape[:-1], len(z)))
+
+
+def leep(
+  mixture: gmm.GMM,
+  z: jax.Array,
+  labels: jax.Array,
+  *,
+  num_classes: int,
+  example_weights: jax.Array | None = None,
+) -> jax.Array:
+  """LEEP on the mixture's posteriors: 1/N Σ_n log p_n of `predictions`.
+
+  Args:
+    mixture: as in `predictions`, like all that follow.
+    z: [N, D]
+    labels: [N]
+    num_classes: C.
+    example_weights: [N] or [S, N], which count in the mean over examples too.
+
+  Returns:
+    [] or [S], in nats, at most zero; larger is better.
+
+  Reference:
+    Li et al., section 3.2; Nguyen et al., LEEP, ICML 2020, equation 2.
+  """
+  p = predictions(
+    mixture,
+    z,
+    labels,
+    num_classes=num_classes,
+    example_weights=example_weights,
+  )
+  logs = jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny))
+  if example_weights is None:
+    return jnp.mean(logs, axis=-1)
+  # An example that is left out may well have no probability at all.
+  weights = jnp.asarray(example_weights, logs.dtype)
+  return jnp.sum(weights * logs, axis=-1) / jnp.sum(weights, axis=-1)
