@@ -12,7 +12,7 @@ import zipfile
 
 import pytest
 
-from neucrab_jax.checkpoints import download
+from neucrab_jax import download
 
 NAMES = [
   f'rank_ckpt/imagenet_inception_v1/model.ckpt-300000.{suffix}'

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich import console
 
-from neucrab_jax.tasks import progress
+from neucrab_jax import progress
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -232,11 +233,72 @@ def test_sources_have_a_digest_that_follows_them(tmp_path, monkeypatch):
   assert before != storage.digest_sources(digested)
 
 
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+  size: int
+  mean: float | None
+
+
+class Whole(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+  name: str
+  parts: tuple[Part, ...]
+
+
+def test_a_record_comes_back_as_it_was(tmp_path):
+  record = Whole('τ', (Part(1, 0.1), Part(np.int64(2), np.float64(1e-300))))
+  storage.write_json(tmp_path / 'record.json', record)
+  assert storage.read_json(tmp_path / 'record.json', Whole) == record
+  assert 'τ' in (tmp_path / 'record.json').read_text(encoding='utf-8')
+
+
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
-def test_json_has_no_nan(tmp_path, value):
-  with pytest.raises(ValueError, match='JSON compliant'):
-    storage.write_json(tmp_path / 'record.json', {'score': [value]})
-  assert not list_names(tmp_path)
+def test_what_json_has_not_is_null(tmp_path, value):
+  storage.write_json(tmp_path / 'record.json', Part(1, value))
+  assert storage.read_json(tmp_path / 'record.json', Part).mean is None
+  assert storage.to_builtins(Part(1, value)) == {'size': 1, 'mean': None}
+
+
+@pytest.mark.parametrize(
+  ('text', 'message'),
+  [
+    ('{"name": "a"}', 'missing required field `parts`'),
+    ('{"name": 1, "parts": []}', r'Expected `str`, got `int` - at `\$.name`'),
+    (
+      '{"name": "a", "parts": [{"size": 1, "mean": null, "more": 2}]}',
+      r'unknown field `more` - at `\$.parts\[0\]`',
+    ),
+    (
+      '{"name": "a", "parts": [{"size": 1.5, "mean": 1}]}',
+      r'at `\$.parts\[0\].size`',
+    ),
+    ('{"name"', 'truncated'),
+    ('[]', 'Expected `object`, got `array`'),
+  ],
+)
+def test_a_wrong_record_is_one_line_with_file_and_place(
+  tmp_path, text, message
+):
+  file = tmp_path / 'record.json'
+  file.write_text(text)
+  with pytest.raises(storage.DamagedFileError, match=message) as error:
+    storage.read_json(file, Whole)
+  assert str(error.value).startswith(f'{str(file)!r} is no Whole record: ')
+  assert '\n' not in str(error.value)
+
+
+def test_a_record_in_no_text_is_damaged(tmp_path):
+  file = tmp_path / 'record.json'
+  file.write_bytes(b'{"name": "\xff", "parts": []}')
+  with pytest.raises(storage.DamagedFileError, match='is no Whole record'):
+    storage.read_json(file, Whole)
+
+
+def test_it_imports_where_there_is_no_fcntl():
+  code = (
+    'import sys; sys.modules["fcntl"] = None\n'
+    'import warnings; warnings.simplefilter("ignore")\n'
+    'import neucrab_jax.rank, neucrab_jax.finetune, neucrab_jax.evaluate\n'
+  )
+  subprocess.run([sys.executable, '-c', code], check=True, timeout=300)
 
 
 def test_a_folder_that_is_a_file_is_not_writable(tmp_path):

@@ -87,7 +87,7 @@ def test_a_point_is_the_mean_since_the_last_one():
     for p in (fine, coarse)
   )
   for name in ('loss', 'accuracy'):
-    means = np.mean([p[name] for p in every]), np.mean([p[name] for p in third])
+    means = [np.mean([getattr(p, name) for p in c]) for c in (every, third)]
     assert means[0] == pytest.approx(means[1], rel=1e-5)
   # What is measured at a step does not depend on what was measured before.
   assert every[2].validation_loss == third[0].validation_loss
