@@ -55,7 +55,9 @@ class Learner(nn.Module):
       head = num_classes
     elif 'rotate' in recipe.objectives:
       head = objectives.NUM_ROTATIONS
-    self.backbone = models.build(recipe.architecture, num_classes=head)
+    self.backbone = models.with_batch_norm_decay(
+      models.build(recipe.architecture, num_classes=head), _DECAY
+    )
     make = {
       # A few labelled examples, seen often, would be learnt by heart.
       'classify': lambda: objectives.Classify(augment=recipe.labelled < 1),
@@ -147,15 +149,14 @@ def _make_step(
     )
 
     def loss_fn(params):
-      with models.batch_norm_decay(_DECAY):
-        (loss, _), updates = learner.apply(
-          {**variables, 'params': params},
-          batch,
-          key_loss,
-          train=True,
-          mutable=statistics,
-          rngs={'dropout': key_dropout},
-        )
+      (loss, _), updates = learner.apply(
+        {**variables, 'params': params},
+        batch,
+        key_loss,
+        train=True,
+        mutable=statistics,
+        rngs={'dropout': key_dropout},
+      )
       return loss, updates
 
     (loss, updates), gradients = jax.value_and_grad(loss_fn, has_aux=True)(

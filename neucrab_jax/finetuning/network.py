@@ -33,14 +33,12 @@ class Network:
     value_range: what the pixels 0 and 255 become.
     num_classes: C of the new head.
     augmentation: of the training images.
-    batch_norm_decay: of BatchNorm's moving averages; 0 for the module's own.
   """
 
   module: nn.Module | None
   value_range: checkpoints.ValueRange
   num_classes: int
   augmentation: str = 'none'
-  batch_norm_decay: float = 0.0
 
   def apply(
     self,
@@ -69,13 +67,12 @@ class Network:
       if key is not None:
         images = augment(key, images, how=self.augmentation)
       backbone = {'params': params['backbone'], **statistics}
-      with models.batch_norm_decay(self.batch_norm_decay):
-        outputs, statistics = self.module.apply(
-          backbone,
-          checkpoints.to_value_range(images, self.value_range),
-          train=key is not None,
-          mutable=list(statistics),
-        )
+      outputs, statistics = self.module.apply(
+        backbone,
+        checkpoints.to_value_range(images, self.value_range),
+        train=key is not None,
+        mutable=list(statistics),
+      )
       features = outputs.features
     head = params['head']
     logits = jnp.dot(features, head['kernel'], precision=_HEAD_PRECISION)
@@ -145,7 +142,9 @@ def from_backbone(
     The network and its variables: those of the checkpoint, and zeros.
   """
   checkpoint = backbone.checkpoint
-  module = backbone.module.clone(num_classes=None)
+  module = models.with_batch_norm_decay(
+    backbone.module.clone(num_classes=None), protocol.batch_norm_decay
+  )
   size = checkpoint.image_size
   images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
   key = jax.random.key(0)
@@ -166,6 +165,5 @@ def from_backbone(
     tuple(checkpoint.value_range),
     num_classes,
     augmentation=protocol.augmentation,
-    batch_norm_decay=protocol.batch_norm_decay,
   )
   return network, {'params': params, **kept}

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flax (Linen) modules, by architecture name; one file per family."""
 
-import contextlib
 import importlib
 from collections.abc import Mapping
 from typing import Any
@@ -129,20 +128,17 @@ def build(name: str, *, num_classes: int | None = None) -> nn.Module:
   return getattr(module, network)(num_classes=num_classes, **arguments)
 
 
-def batch_norm_decay(decay: float) -> contextlib.AbstractContextManager:
-  """Within it, BatchNorm has another momentum than its module was built with.
+def with_batch_norm_decay(module: nn.Module, decay: float) -> nn.Module:
+  """The same network with another memory of BatchNorm's statistics.
 
   Args:
+    module: from `build`. One that has no `decay`, as it has no BatchNorm, stays
+      what it is.
     decay: of the moving averages; 0 for the module's own.
   """
-
-  def call(method, args, kwargs, context):
-    if decay and isinstance(context.module, nn.BatchNorm):
-      # The instance lives for this call; Flax freezes it once it is set up.
-      object.__setattr__(context.module, 'momentum', decay)
-    return method(*args, **kwargs)
-
-  return nn.intercept_methods(call)
+  if not decay or not hasattr(module, 'decay'):
+    return module
+  return module.clone(decay=decay)
 
 
 def infer(

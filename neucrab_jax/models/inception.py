@@ -50,20 +50,21 @@ def check_size(images: jax.Array, network: str) -> None:
     )
 
 
-def convolutions(width: float, *, train: bool) -> Conv:
+def convolutions(width: float, *, decay: float, train: bool) -> Conv:
   """The convolutions of a network, to be called in its own `__call__`.
 
   Args:
     width: of every layer, relative to the original's; no layer has fewer than
       16 channels.
-    train: see `slim.Conv`.
+    decay: see `slim.Conv`, like all that follow.
+    train: whether BatchNorm uses, and updates, the statistics of the batch.
   """
 
   def conv(x, name, channels, kernel_size, stride=1, padding='SAME'):
     channels = max(int(channels * width), _MIN_CHANNELS)
-    return slim.Conv(channels, kernel_size, stride, padding, name=name)(
-      x, train=train
-    )
+    return slim.Conv(
+      channels, kernel_size, stride, padding, decay=decay, name=name
+    )(x, train=train)
 
   return conv
 

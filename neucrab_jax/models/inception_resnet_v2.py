@@ -71,11 +71,13 @@ class InceptionResNetV2(nn.Module):
       16 channels.
     repeats: how many residual blocks there are of each size, the last one, of
       scale 1, not counted.
+    decay: of BatchNorm's moving averages.
   """
 
   num_classes: int | None = None
   width: float = 1.0
   repeats: Sequence[int] = (10, 20, 9)
+  decay: float = slim.DECAY
 
   @nn.compact
   def __call__(
@@ -96,7 +98,7 @@ class InceptionResNetV2(nn.Module):
       ValueError: if the images are too small.
     """
     inception.check_size(images, 'Inception-ResNet-v2')
-    conv = inception.convolutions(self.width, train=train)
+    conv = inception.convolutions(self.width, decay=self.decay, train=train)
 
     def residual(x, scope, branches, scale):
       y = inception.mixed(conv, x, scope, branches)

@@ -11,6 +11,8 @@ Axes: B batch, H, W space, C channels, D features, Z source classes.
 Reference: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -46,15 +48,19 @@ class _Mixed(nn.Module):
   Attributes:
     channels: of the convolutions, in the order of `_BLOCKS`.
     wide: the name of branch 2's 3×3 convolution.
+    decay: of BatchNorm's moving averages.
   """
 
   channels: tuple[int, ...]
   wide: str
+  decay: float
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     def conv(x, channels, size, name):
-      return slim.Conv(channels, size, name=name)(x, train=train)
+      return slim.Conv(channels, size, decay=self.decay, name=name)(
+        x, train=train
+      )
 
     c0, c1, c1_wide, c2, c2_wide, c3 = self.channels
     branch_0 = conv(x, c0, 1, 'Branch_0/Conv2d_0a_1x1')
@@ -72,10 +78,12 @@ class InceptionV1(nn.Module):
   Attributes:
     num_classes: Z, or None for a network without a head.
     width: of every layer, relative to the original's.
+    decay: of BatchNorm's moving averages.
   """
 
   num_classes: int | None = None
   width: float = 1.0
+  decay: float = slim.DECAY
 
   def _channels(self, original: int) -> int:
     return max(int(original * self.width), 1)
@@ -105,18 +113,21 @@ class InceptionV1(nn.Module):
         f'average needs {_MIN_SIZE}×{_MIN_SIZE} or more.'
       )
     channels = self._channels
-    x = slim.Conv(channels(64), 7, stride=2, name='Conv2d_1a_7x7')(
+    conv = functools.partial(slim.Conv, decay=self.decay)
+    x = conv(channels(64), 7, stride=2, name='Conv2d_1a_7x7')(
       images, train=train
     )
     x = pooling.max_pool(x, 3, 2)
-    x = slim.Conv(channels(64), 1, name='Conv2d_2b_1x1')(x, train=train)
-    x = slim.Conv(channels(192), 3, name='Conv2d_2c_3x3')(x, train=train)
+    x = conv(channels(64), 1, name='Conv2d_2b_1x1')(x, train=train)
+    x = conv(channels(192), 3, name='Conv2d_2c_3x3')(x, train=train)
     for name, block in _BLOCKS.items():
       if name in _POOLED:
         x = pooling.max_pool(x, _POOLED[name], 2)
       # The checkpoints have one scope that is misnamed.
       wide = 'Conv2d_0a_3x3' if name == 'Mixed_5b' else 'Conv2d_0b_3x3'
-      x = _Mixed(tuple(map(channels, block)), wide, name=name)(x, train=train)
+      x = _Mixed(tuple(map(channels, block)), wide, self.decay, name=name)(
+        x, train=train
+      )
     x = nn.avg_pool(x, (_WINDOW, _WINDOW), strides=(1, 1), padding='VALID')
     features = jnp.mean(x, axis=(1, 2))
     logits = slim.head(

@@ -12,6 +12,8 @@ Reference: Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network
 Training by Reducing Internal Covariate Shift", ICML 2015.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -92,15 +94,19 @@ class _Mixed(nn.Module):
   Attributes:
     channels: of the convolutions, in the order of `_BLOCKS`.
     max_pooled: whether branch 3 takes the maximum, not the average.
+    decay: of BatchNorm's moving averages.
   """
 
   channels: tuple[int, ...]
   max_pooled: bool
+  decay: float
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     def conv(x, channels, size, name):
-      return slim.Conv(channels, size, name=name)(x, train=train)
+      return slim.Conv(channels, size, decay=self.decay, name=name)(
+        x, train=train
+      )
 
     c0, c1, c1_wide, c2, c2_wide, c3 = self.channels
     branch_0 = conv(x, c0, 1, 'Branch_0/Conv2d_0a_1x1')
@@ -119,14 +125,22 @@ class _Mixed(nn.Module):
 
 
 class _Reduction(nn.Module):
-  """Three branches that halve the map, concatenated."""
+  """Three branches that halve the map, concatenated.
+
+  Attributes:
+    channels: of the convolutions, in the order of `_BLOCKS`.
+    decay: of BatchNorm's moving averages.
+  """
 
   channels: tuple[int, ...]
+  decay: float
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     def conv(x, channels, size, name, stride=1):
-      return slim.Conv(channels, size, stride, name=name)(x, train=train)
+      return slim.Conv(channels, size, stride, decay=self.decay, name=name)(
+        x, train=train
+      )
 
     c0, c0_wide, c1, c1_wide = self.channels
     branch_0 = conv(x, c0, 1, 'Branch_0/Conv2d_0a_1x1')
@@ -146,10 +160,12 @@ class InceptionV2(nn.Module):
     num_classes: Z, or None for a network without a head.
     width: of every layer, relative to the original's; no layer has fewer than
       16 channels.
+    decay: of BatchNorm's moving averages.
   """
 
   num_classes: int | None = None
   width: float = 1.0
+  decay: float = slim.DECAY
 
   def _channels(self, original: int) -> int:
     return max(int(original * self.width), _MIN_CHANNELS)
@@ -173,16 +189,19 @@ class InceptionV2(nn.Module):
     multiplier = min(channels(64) // images.shape[-1], _DEPTHWISE_FILTERS)
     x = _SeparableConv(channels(64), multiplier, name='Conv2d_1a_7x7')(images)
     x = pooling.max_pool(x, 3, 2)
-    x = slim.Conv(channels(64), 1, name='Conv2d_2b_1x1')(x, train=train)
-    x = slim.Conv(channels(192), 3, name='Conv2d_2c_3x3')(x, train=train)
+    conv = functools.partial(slim.Conv, decay=self.decay)
+    x = conv(channels(64), 1, name='Conv2d_2b_1x1')(x, train=train)
+    x = conv(channels(192), 3, name='Conv2d_2c_3x3')(x, train=train)
     x = pooling.max_pool(x, 3, 2)
     for name, block in _BLOCKS.items():
       block = tuple(map(channels, block))
       if len(block) == 4:
-        x = _Reduction(block, name=name)(x, train=train)
+        x = _Reduction(block, self.decay, name=name)(x, train=train)
       else:
         # Only the last block takes a maximum.
-        x = _Mixed(block, name == 'Mixed_5c', name=name)(x, train=train)
+        x = _Mixed(block, name == 'Mixed_5c', self.decay, name=name)(
+          x, train=train
+        )
     x = pooling.windowed_average(x, _WINDOW)
     features = jnp.mean(x, axis=(1, 2))
     logits = slim.head(

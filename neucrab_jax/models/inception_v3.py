@@ -90,10 +90,12 @@ class InceptionV3(nn.Module):
     num_classes: Z, or None for a network without a head.
     width: of every layer, relative to the original's; no layer has fewer than
       16 channels.
+    decay: of BatchNorm's moving averages.
   """
 
   num_classes: int | None = None
   width: float = 1.0
+  decay: float = slim.DECAY
 
   @nn.compact
   def __call__(
@@ -114,7 +116,7 @@ class InceptionV3(nn.Module):
       ValueError: if the images are too small.
     """
     inception.check_size(images, 'Inception-v3')
-    conv = inception.convolutions(self.width, train=train)
+    conv = inception.convolutions(self.width, decay=self.decay, train=train)
     x = inception.stem(conv, images)
     for name, branches in _BLOCKS.items():
       x = inception.mixed(conv, x, name, branches)

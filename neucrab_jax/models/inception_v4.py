@@ -87,10 +87,12 @@ class InceptionV4(nn.Module):
     num_classes: Z, or None for a network without a head.
     width: of every layer, relative to the original's; no layer has fewer than
       16 channels.
+    decay: of BatchNorm's moving averages.
   """
 
   num_classes: int | None = None
   width: float = 1.0
+  decay: float = slim.DECAY
 
   @nn.compact
   def __call__(
@@ -111,7 +113,7 @@ class InceptionV4(nn.Module):
       ValueError: if the images are too small.
     """
     inception.check_size(images, 'Inception-v4')
-    conv = inception.convolutions(self.width, train=train)
+    conv = inception.convolutions(self.width, decay=self.decay, train=train)
     x = conv(images, 'Conv2d_1a_3x3', 32, 3, 2, 'VALID')
     x = conv(x, 'Conv2d_2a_3x3', 32, 3, 1, 'VALID')
     x = conv(x, 'Conv2d_2b_3x3', 64, 3)

@@ -10,6 +10,7 @@ Bottlenecks", CVPR 2018, figure 4; squeeze-and-excite as in Howard et al.,
 "Searching for MobileNetV3", ICCV 2019, figure 4.
 """
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -37,10 +38,12 @@ def channels(original: float) -> int:
   return rounded + _DIVISOR * (rounded < 0.9 * original)
 
 
-def conv(features: int, kernel_size: int, *, name: str, **options) -> slim.Conv:
+def conv(
+  features: int, kernel_size: int, *, decay: float, name: str, **options
+) -> slim.Conv:
   """A convolution with all of slim's BatchNorm."""
   return slim.Conv(
-    features, kernel_size, use_scale=True, decay=DECAY, name=name, **options
+    features, kernel_size, use_scale=True, decay=decay, name=name, **options
   )
 
 
@@ -72,6 +75,7 @@ class InvertedResidual(nn.Module):
       input is added.
     squeeze_excite: whether the inner channels are gated.
     activation: of the inner channels.
+    decay: of BatchNorm's moving averages.
   """
 
   features: int
@@ -80,25 +84,27 @@ class InvertedResidual(nn.Module):
   stride: int = 1
   squeeze_excite: bool = False
   activation: Activation = nn.relu6
+  decay: float = DECAY
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    normed = functools.partial(conv, decay=self.decay)
     y = x
     if self.expansion != 1:
       inner = channels(x.shape[-1] * self.expansion)
-      y = conv(inner, 1, name='expand', activation=self.activation)(
+      y = normed(inner, 1, name='expand', activation=self.activation)(
         y, train=train
       )
     y = depthwise.DepthwiseConv(
       self.kernel_size,
       self.stride,
-      decay=DECAY,
+      decay=self.decay,
       activation=self.activation,
       name='depthwise',
     )(y, train=train)
     if self.squeeze_excite:
       y = _SqueezeExcite(name='squeeze_excite')(y, train=train)
-    y = conv(self.features, 1, name='project', activation=slim.identity)(
+    y = normed(self.features, 1, name='project', activation=slim.identity)(
       y, train=train
     )
     return x + y if y.shape == x.shape else y

@@ -41,10 +41,12 @@ class MobileNetV1(nn.Module):
     num_classes: Z, or None for a network without a head.
     width: of every layer, relative to the original's; no layer has fewer than
       8 channels.
+    decay: of BatchNorm's moving averages.
   """
 
   num_classes: int | None = None
   width: float = 1.0
+  decay: float = slim.DECAY
 
   @nn.compact
   def __call__(
@@ -68,15 +70,16 @@ class MobileNetV1(nn.Module):
         kernel_size,
         stride,
         use_scale=True,
+        decay=self.decay,
         activation=nn.relu6,
         name=name,
       )(x, train=train)
 
     x = conv(images, 'Conv2d_0', 32, 3, 2)
     for i, (stride, channels) in enumerate(_LAYERS, start=1):
-      x = depthwise.DepthwiseConv(stride=stride, name=f'Conv2d_{i}_depthwise')(
-        x, train=train
-      )
+      x = depthwise.DepthwiseConv(
+        stride=stride, decay=self.decay, name=f'Conv2d_{i}_depthwise'
+      )(x, train=train)
       x = conv(x, f'Conv2d_{i}_pointwise', channels, 1)
     x = pooling.windowed_average(x, _WINDOW)
     features = jnp.mean(x, axis=(1, 2))

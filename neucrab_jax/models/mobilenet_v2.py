@@ -11,6 +11,8 @@ Reference: Sandler et al., "MobileNetV2: Inverted Residuals and Linear
 Bottlenecks", CVPR 2018.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -37,11 +39,13 @@ class MobileNetV2(nn.Module):
     width: of every layer, relative to the original's; but the last one is never
       narrower than `last`.
     last: the features at the original width and below.
+    decay: of BatchNorm's moving averages.
   """
 
   num_classes: int | None = None
   width: float = 1.0
   last: int = 1280
+  decay: float = inverted_residual.DECAY
 
   @nn.compact
   def __call__(
@@ -62,7 +66,7 @@ class MobileNetV2(nn.Module):
     def channels(original: int) -> int:
       return inverted_residual.channels(original * self.width)
 
-    conv = inverted_residual.conv
+    conv = functools.partial(inverted_residual.conv, decay=self.decay)
     x = conv(channels(32), 3, stride=2, activation=nn.relu6, name='Conv')(
       images, train=train
     )
@@ -73,6 +77,7 @@ class MobileNetV2(nn.Module):
           channels(width),
           expansion,
           stride=1 if repeat else first_stride,
+          decay=self.decay,
           name=f'expanded_conv_{index}' if index else 'expanded_conv',
         )(x, train=train)
         index += 1

@@ -80,12 +80,14 @@ class MobileNetV3(nn.Module):
     num_classes: Z, or None for a network without a head.
     width: of every layer, relative to the original's; but the last one is never
       narrower than that.
+    decay: of BatchNorm's moving averages.
   """
 
   blocks: Sequence[Block]
   last: int
   num_classes: int | None = None
   width: float = 1.0
+  decay: float = inverted_residual.DECAY
 
   @nn.compact
   def __call__(
@@ -106,7 +108,7 @@ class MobileNetV3(nn.Module):
     def channels(original: float) -> int:
       return inverted_residual.channels(original * self.width)
 
-    conv = inverted_residual.conv
+    conv = functools.partial(inverted_residual.conv, decay=self.decay)
     x = conv(channels(16), 3, stride=2, activation=_hard_swish, name='Conv')(
       images, train=train
     )
@@ -118,6 +120,7 @@ class MobileNetV3(nn.Module):
         block.stride,
         block.squeeze_excite,
         _hard_swish if block.swish else nn.relu,
+        decay=self.decay,
         name=f'expanded_conv_{index}' if index else 'expanded_conv',
       )(x, train=train)
     x = conv(

@@ -11,6 +11,7 @@ Axes: B batch, H, W space, D features, Z source classes.
 Reference: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
 """
 
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -28,7 +29,13 @@ _EXPANSION = 4
 
 
 def _conv(
-  features: int, kernel_size: int, stride: int = 1, *, name: str, **options
+  features: int,
+  kernel_size: int,
+  stride: int = 1,
+  *,
+  decay: float,
+  name: str,
+  **options,
 ) -> slim.Conv:
   """A convolution with slim's explicit padding."""
   before = (kernel_size - 1) // 2
@@ -40,7 +47,7 @@ def _conv(
     padding=((before, after), (before, after)),
     use_scale=True,
     epsilon=_EPSILON,
-    decay=_DECAY,
+    decay=decay,
     name=name,
     **options,
   )
@@ -51,19 +58,21 @@ class _Bottleneck(nn.Module):
 
   width: int
   stride: int
+  decay: float
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     depth = _EXPANSION * self.width
+    conv = functools.partial(_conv, decay=self.decay)
     if x.shape[-1] == depth:
       shortcut = x[:, :: self.stride, :: self.stride]
     else:
-      shortcut = _conv(
+      shortcut = conv(
         depth, 1, self.stride, name='shortcut', activation=slim.identity
       )(x, train=train)
-    x = _conv(self.width, 1, name='conv1')(x, train=train)
-    x = _conv(self.width, 3, self.stride, name='conv2')(x, train=train)
-    x = _conv(depth, 1, name='conv3', activation=slim.identity)(x, train=train)
+    x = conv(self.width, 1, name='conv1')(x, train=train)
+    x = conv(self.width, 3, self.stride, name='conv2')(x, train=train)
+    x = conv(depth, 1, name='conv3', activation=slim.identity)(x, train=train)
     return nn.relu(shortcut + x)
 
 
@@ -74,11 +83,13 @@ class ResNetV1(nn.Module):
     units: how many units each block has.
     width: the inner width of the first block; it doubles with every block.
     num_classes: Z, or None for a network without a head.
+    decay: of BatchNorm's moving averages.
   """
 
   units: Sequence[int]
   width: int = 64
   num_classes: int | None = None
+  decay: float = _DECAY
 
   @nn.compact
   def __call__(
@@ -94,7 +105,8 @@ class ResNetV1(nn.Module):
       features [B, D], with D = 4 · width · 2^(blocks − 1), and logits [B, Z],
       or None without a head.
     """
-    x = _conv(self.width, 7, 2, name='conv1')(images, train=train)
+    conv = functools.partial(_conv, decay=self.decay)
+    x = conv(self.width, 7, 2, name='conv1')(images, train=train)
     x = pooling.max_pool(x, 3, 2)
     for block, count in enumerate(self.units, start=1):
       for unit in range(1, count + 1):
@@ -102,12 +114,13 @@ class ResNetV1(nn.Module):
         x = _Bottleneck(
           width=self.width * 2 ** (block - 1),
           stride=2 if strides else 1,
+          decay=self.decay,
           name=f'block{block}/unit_{unit}/bottleneck_v1',
         )(x, train=train)
     features = jnp.mean(x, axis=(1, 2))
     logits = None
     if self.num_classes is not None:
-      logits = _conv(
+      logits = conv(
         self.num_classes,
         1,
         name='logits',

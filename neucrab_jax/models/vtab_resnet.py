@@ -59,6 +59,7 @@ class VTABResNet(nn.Module):
     root_stride: of the first convolution.
     strides: of the second block and those after it.
     num_classes: Z, or None for a network without a head.
+    decay: of BatchNorm's moving averages.
   """
 
   scoped: bool
@@ -67,6 +68,7 @@ class VTABResNet(nn.Module):
   root_stride: int = 2
   strides: Sequence[int] = (2, 2, 2)
   num_classes: int | None = None
+  decay: float = _DECAY
 
   @nn.compact
   def __call__(
@@ -100,7 +102,7 @@ class VTABResNet(nn.Module):
     def norm(x, scope):
       x = nn.BatchNorm(
         use_running_average=not train,
-        momentum=_DECAY,
+        momentum=self.decay,
         epsilon=slim.EPSILON,
         name=name(scope, 'batch_normalization'),
       )(x)

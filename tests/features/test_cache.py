@@ -257,4 +257,4 @@ def test_a_cached_result_is_what_extraction_gave(tmp_path, backbone, examples):
 def test_the_default_folder_is_the_user_s_cache():
   assert 'neucrab_jax' in cache.cache_dir()
   assert cache.cache_dir('here') == 'here'
-  assert pathlib.Path(cache.default_dir()).is_absolute()
+  assert pathlib.Path(cache.cache_dir()).is_absolute()

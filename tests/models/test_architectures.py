@@ -3,11 +3,13 @@
 
 import pathlib
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import test_families
+from flax import traverse_util
 
 from neucrab_jax import models
 
@@ -54,6 +56,26 @@ def test_the_same_architecture_is_the_same_key_of_a_compilation(name):
   assert one == other
   assert hash(one) == hash(other)
   assert one != models.build(name, num_classes=4)
+
+
+@pytest.mark.parametrize('name', models.names())
+def test_every_batch_norm_has_the_decay_that_is_asked_for(name):
+  module = models.build(name)
+  changed = models.with_batch_norm_decay(module, 0.125)
+  assert models.with_batch_norm_decay(module, 0) is module
+  found = {}
+
+  def look(method, args, kwargs, context):
+    if isinstance(context.module, nn.BatchNorm):
+      found[context.module.path] = context.module.momentum
+    return method(*args, **kwargs)
+
+  images = jnp.zeros((2, SIZE, SIZE, 3))
+  with nn.intercept_methods(look):
+    variables = jax.eval_shape(changed.init, jax.random.key(0), images)
+  assert set(found.values()) <= {0.125}
+  flat = traverse_util.flatten_dict(variables.get('batch_stats', {}))
+  assert set(found) == {path[:-1] for path in flat if path[-1] == 'mean'}
 
 
 def test_an_unknown_architecture_gets_the_nearest():
