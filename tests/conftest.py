@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all tests share: one core each, and one session's compiled programs.
+
+All of it is in the environment, so that pytest's workers and the processes that
+tests start have it too.
+"""
+
+import os
+import tempfile
+
+# Threads of LAPACK wait by spinning: on matrices this small, and with as many
+# workers as cores, that takes thirty times as long as the work.
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+# A check on an accelerator names it.
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+
+_SHARE_EVERY_PROGRAM = {
+  'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
+}
+_folder = None
+
+
+def pytest_configure(config):
+  """Makes a folder for the programs that more than one process compiles."""
+  global _folder
+  if not hasattr(config, 'workerinput'):
+    _folder = tempfile.TemporaryDirectory(prefix='neucrab_jax-compiled-')
+    os.environ['JAX_COMPILATION_CACHE_DIR'] = _folder.name
+    os.environ.update(_SHARE_EVERY_PROGRAM)
+
+
+def pytest_unconfigure():
+  if _folder is not None:
+    _folder.cleanup()
