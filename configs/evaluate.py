@@ -2,10 +2,10 @@
 r"""Your own rankings, judged by your own accuracies.
 
   python -m neucrab_jax.evaluate --config=configs/evaluate.py \
-      --config.rankings='runs/*/ranking.json' --config.accuracies=truth.csv
+      --config.rankings='runs/*/ranking.json' --config.accuracies=mine.csv
 
 Accuracies are from 0 to 1: the folder that fine-tuning left, or CSVs with the
-columns `checkpoint`, `accuracy` (or several `accuracy_<truth>`) and, unless the
+columns `checkpoint`, `accuracy` (or several `accuracy_<kind>`) and, unless the
 file is named after it, `task`. CSVs do for rankings too: a column
 `checkpoint`, and one for each measure.
 """

@@ -11,18 +11,11 @@ files hold the same examples in the same order.
 
 import ml_collections
 
-from neucrab_jax import measures
+from neucrab_jax.ranking import settings
 
 
 def get_config(measure: str) -> ml_collections.ConfigDict:
-  config = ml_collections.ConfigDict()
+  config = settings.resampling()
   config.features = ''
-
-  config.measure = ml_collections.ConfigDict()
-  config.measure.name = measure
-  config.measure.options = measures.default_options(measure)
-
-  # Of the examples, for how sure the order is; 0 for none.
-  config.num_resamples = 20
-  config.seed = 0
+  config.measure = settings.measure(measure)
   return config

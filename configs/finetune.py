@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""The truth: fine-tuned accuracy of bundled checkpoints on the digits.
+r"""How well bundled checkpoints transfer: fine-tuned accuracy on the digits.
 
   python -m neucrab_jax.finetune --config=configs/finetune.py
 
 fine-tunes eight kinds of supervision, and what was not trained, on 200 examples
 of `digits`, with PACTran's four learning rates.
 
-The truth of NeuCRaB-mini, all bundled checkpoints on a task by a short sweep of
-VTAB's two rates, with two seeds, is behind a colon:
+The accuracies of NeuCRaB-mini, all bundled checkpoints on a task by a short
+sweep of VTAB's two rates, with two seeds, are behind a colon:
 
   python -m neucrab_jax.finetune --config=configs/finetune.py:neucrab_mini \
       --config.task.name=photos

@@ -10,30 +10,10 @@ The part after the colon is one of `measures.names()`.
 
 import ml_collections
 
-from neucrab_jax import measures
+from neucrab_jax.ranking import settings
 
 
 def get_config(measure: str) -> ml_collections.ConfigDict:
-  config = ml_collections.ConfigDict()
-
-  config.task = ml_collections.ConfigDict()
-  config.task.name = 'digits'
-  config.task.split = 'train'
-  config.task.data_dir = ''
-  config.task.num_examples = 0
-  config.task.sample_seed = 0
-
-  config.checkpoints = 'mini_1,control'
-  config.checkpoint_dir = ''
-  config.preprocessing = 'vtab'
-  config.batch_size = 128
-  config.cache_dir = ''
-
-  config.measure = ml_collections.ConfigDict()
-  config.measure.name = measure
-  config.measure.options = measures.default_options(measure)
-
-  # Of the examples, for how sure the order is; 0 for none.
-  config.num_resamples = 20
-  config.seed = 0
+  config = settings.checkpoints_on_a_task()
+  config.measure = settings.measure(measure)
   return config

@@ -17,31 +17,11 @@ needs, such as a classification head, and says so.
 import ml_collections
 
 from neucrab_jax import measures
+from neucrab_jax.ranking import settings
 
 
 def get_config() -> ml_collections.ConfigDict:
-  config = ml_collections.ConfigDict()
+  config = settings.checkpoints_on_a_task()
+  config.update(settings.several_measures(measures.names()))
   config.features = ''  # A pattern of files; then no checkpoint is restored.
-
-  config.task = ml_collections.ConfigDict()
-  config.task.name = 'digits'
-  config.task.split = 'train'
-  config.task.data_dir = ''
-  config.task.num_examples = 0
-  config.task.sample_seed = 0
-
-  config.checkpoints = 'mini_1,control'
-  config.checkpoint_dir = ''
-  config.preprocessing = 'vtab'
-  config.batch_size = 128
-  config.cache_dir = ''
-
-  config.measures = ','.join(measures.names())
-  config.options = ml_collections.ConfigDict()
-  for name in measures.names():
-    config.options[name] = measures.default_options(name)
-
-  # Of the examples, for how sure the order is; 0 for none.
-  config.num_resamples = 20
-  config.seed = 0
   return config

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""NeuCRaB in miniature: three groups, four tasks, all measures, the truth.
+r"""NeuCRaB in miniature: three groups, four tasks, all measures.
 
   python -m neucrab_jax.evaluate --config=configs/neucrab_mini.py
 
@@ -21,6 +21,7 @@ import pathlib
 import ml_collections
 
 from neucrab_jax import benchmark, measures
+from neucrab_jax.ranking import settings
 
 # The order to beat is that of the group; in mini_3 that by size, which is
 # `num_parameters`.
@@ -44,24 +45,12 @@ def get_config(
   config.tasks = 'digits,photos,monochrome,shapes'
 
   # How to rank each group on each task; otherwise as `measures.py`.
-  config.rank = ml_collections.ConfigDict()
-  config.rank.task = ml_collections.ConfigDict()
-  config.rank.task.split = 'train'
-  config.rank.task.data_dir = ''
+  names = tuple(name for name in measures.names() if name != 'early_stopping')
+  config.rank = settings.checkpoints_on_a_task()
+  config.rank.update(settings.several_measures(names))
+  del config.rank.checkpoints, config.rank.task.name
   # Those that fine-tuning had, too.
   config.rank.task.num_examples = 200
-  config.rank.task.sample_seed = 0
-  config.rank.checkpoint_dir = ''
-  config.rank.preprocessing = 'vtab'
-  config.rank.batch_size = 128
-  config.rank.cache_dir = ''
-  names = [name for name in measures.names() if name != 'early_stopping']
-  config.rank.measures = ','.join(names)
-  config.rank.options = ml_collections.ConfigDict()
-  for name in measures.names():
-    config.rank.options[name] = measures.default_options(name)
-  config.rank.num_resamples = 20
-  config.rank.seed = 0
   # Measures that score a checkpoint at once. Compiling takes most of the time,
   # and one core for each program.
   config.rank.num_threads = 2

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import ml_collections
 import platformdirs
 from absl import app, flags, logging
 from ml_collections import config_flags
+
+from neucrab_jax.typing import Config
 
 _CONFIG = config_flags.DEFINE_config_file('config', help_string='What to run.')
 _WORKDIR = flags.DEFINE_string(
@@ -42,7 +43,7 @@ class Interrupted(Exception):
   """Ctrl-C ended a run; the same command goes on from what was done."""
 
 
-def settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
+def settings(config: Config) -> dict[str, Any]:
   """A config as JSON has it, for `config.json` and reports."""
   return json.loads(config.to_json_best_effort())
 
@@ -78,7 +79,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
     sys.exit(_refuse(f'There is no setting {hint}'))
 
 
-def start(main: Callable[[ml_collections.ConfigDict, str], int]) -> None:
+def start(main: Callable[[Config, str], int]) -> None:
   """Parses the flags, runs a command and exits with its status.
 
   Args:

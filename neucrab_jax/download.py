@@ -91,7 +91,7 @@ def download(selection: str, folder: str) -> list[str]:
 def main(argv: list[str]) -> int:
   del argv
   try:
-    failures = download(_GROUP.value, _DIR.value)
+    failures = download(_GROUP.value or '', _DIR.value)
   except (ValueError, OSError) as error:
     print(f'download: {error}', file=sys.stderr)
     return command_line.BAD_INPUT

@@ -9,16 +9,16 @@ r"""Judges measures by how well they predict which checkpoints transfer best.
 Exit status: 0, or 2 if the input was bad, 130 after Ctrl-C.
 """
 
-import ml_collections
 from absl import flags
 
 from neucrab_jax import command_line
 from neucrab_jax.benchmark import ablation, run
+from neucrab_jax.typing import Config
 
 flags.adopt_module_key_flags(command_line)
 
 
-def main(config: ml_collections.ConfigDict, workdir: str) -> int:
+def main(config: Config, workdir: str) -> int:
   evaluate = ablation.sweep if 'sweep' in config else run.evaluate
   try:
     evaluate(config, workdir=workdir)

@@ -12,16 +12,16 @@ Exit status: 0 if all checkpoints were fine-tuned, 1 if some failed, 2 if the
 input was bad, 130 after Ctrl-C.
 """
 
-import ml_collections
 from absl import flags
 
 from neucrab_jax import command_line
 from neucrab_jax.finetuning import run
+from neucrab_jax.typing import Config
 
 flags.adopt_module_key_flags(command_line)
 
 
-def main(config: ml_collections.ConfigDict, workdir: str) -> int:
+def main(config: Config, workdir: str) -> int:
   result = run.finetune(config, workdir=workdir)
   return command_line.FAILED if result.failed else 0
 

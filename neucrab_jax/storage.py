@@ -201,7 +201,7 @@ def write_npz(
   for name, array in arrays.items():
     if array.dtype.hasobject:
       raise ValueError(f'Array {name!r} holds Python objects, not numbers.')
-  save = np.savez_compressed if compress else np.savez
+  save: Any = np.savez_compressed if compress else np.savez
   with atomic_path(path) as temporary, temporary.open('wb') as file:
     save(file, **arrays)
 

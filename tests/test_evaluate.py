@@ -57,7 +57,7 @@ def test_two_commands_from_features_to_a_judgement(tmp_path):
   assert judged.returncode == 0, judged.stderr
   assert 'knn' in judged.stdout
   result = json.loads((tmp_path / 'judged' / 'evaluation.json').read_text())
-  assert result['contests'][0]['tasks'] == ['flowers']
+  assert result['alignments'][0]['tasks'] == ['flowers']
   for file in ('evaluation.csv', 'report.html', 'config.json'):
     assert (tmp_path / 'judged' / file).stat().st_size > 0
 

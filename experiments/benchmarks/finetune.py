@@ -153,19 +153,19 @@ def measure() -> list[dict[str, object]]:
   arrays = _load(backbone)
   apart, trials = _make_trainer(backbone, arrays, together=1)
   together, _ = _make_trainer(backbone, arrays, together=len(trials))
-  contests = (
+  comparisons = (
     ('bare step', 'engine', 1, _prepare_bare(backbone, arrays),
      lambda: apart.run(trials[:1])),
     ('apart', 'together', len(trials), lambda: apart.run(trials),
      lambda: together.run(trials)),
   )  # fmt: skip
   results = []
-  for first, second, count, one, other in contests:
+  for first, second, count, one, other in comparisons:
     a, b, ratio = _in_turns(one, other, repeats=_REPEATS.value)
     scale = 1e3 / (_STEPS.value * count)
     results.append(
       {
-        'contestants': [first, second],
+        'peers': [first, second],
         'checkpoint': _CHECKPOINT.value,
         'batch_size': _BATCH_SIZE.value,
         'trials': count,
@@ -188,7 +188,7 @@ def main(argv):
   for result in results:
     first, second = result['milliseconds_per_step']
     rows.add_row(
-      ' / '.join(result['contestants'][::-1]),
+      ' / '.join(result['peers'][::-1]),
       str(result['trials']),
       f'{second:.1f} / {first:.1f}',
       f'{result["ratio"]:.2f}',

@@ -3,11 +3,11 @@
 
     python -m experiments.benchmarks.kernels [--only=em,pca] [--json=FILE]
 
-Prints a row for each piece of work and each contestant as it is measured: the
+Prints a row for each piece of work and each peer as it is measured: the
 first call (with compilation), the median of `--repeats` warm calls, the peak
 resident memory, and what it found: log-likelihood in nats per example, NLEEP,
 inertia or kept dimensions. Then which bars are met, how the time grows, and how
-much of the machine's matmul ceiling EM reaches. Every contestant runs in a
+much of the machine's matmul ceiling EM reaches. Every peer runs in a
 process of its own, one after another, on the same arrays and, for EM, from the
 same initial means. Whatever was cached by earlier runs is not used.
 
@@ -28,12 +28,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from experiments.benchmarks import contestants
+from experiments.benchmarks import peers, works
 
-# Judged from cold, so that no contestant is asked again.
+# Judged from cold, so that no peer is asked again.
 _COLD_FOR_ALL = ('nleep_16_checkpoints',)
 
-# A contestant that takes longer has lost.
+# A peer that takes longer has lost.
 _TIMEOUT_SECONDS = 600
 
 # By how much a score may fall short of that of another random initialisation,
@@ -44,7 +44,7 @@ _INERTIA_NOISE = 0.01
 
 _ROW = '{:24} {:17} {:>8} {:>8} {:>7} {:>8}  {}'
 
-# (work, contestant) to what was measured.
+# (work, peer) to what was measured.
 Measured = dict[tuple[str, str], dict]
 
 
@@ -63,7 +63,7 @@ def _gain(work: str, rival: str, name: str) -> Callable:
 def _excess_mb(measured: Measured) -> float:
   """Peak memory of EM beyond three times its features."""
   work = 'memory_200000x128_2000'
-  n, d, _, _ = contestants.EM[work]
+  n, d, _, _ = works.EM[work]
   return measured[work, 'ours']['peak_mb'] - 3 * n * d * 4 / 2**20
 
 
@@ -71,7 +71,7 @@ def _growth(axis: str) -> Callable:
   """The slope of log time over log size."""
 
   def exponent(measured: Measured) -> float:
-    sizes = contestants.GROWTH[axis]
+    sizes = works.GROWTH[axis]
     seconds = [
       measured[f'growth_{axis}_{size}', 'ours']['warm_seconds']
       for size in sizes
@@ -83,8 +83,8 @@ def _growth(axis: str) -> Callable:
 
 def _share_of_ceiling(work: str) -> Callable:
   def share(measured: Measured) -> float:
-    speed = contestants.em_flops(work) / measured[work, 'ours']['warm_seconds']
-    ceiling = contestants.ceiling_flops()
+    speed = works.em_flops(work) / measured[work, 'ours']['warm_seconds']
+    ceiling = works.ceiling_flops()
     return speed / (ceiling / measured['ceiling', 'ours']['warm_seconds'])
 
   return share
@@ -148,7 +148,7 @@ BARS = {
   'EM grows with N to the power of': (_growth('N'), '<=', 1.1),
   'EM grows with K to the power of': (_growth('K'), '<=', 1.1),
   'matmul ceiling, GFLOP/s': (
-    lambda m: contestants.ceiling_flops()
+    lambda m: works.ceiling_flops()
     / m['ceiling', 'ours']['warm_seconds'] / 1e9,
     '', None,
   ),
@@ -157,15 +157,15 @@ BARS = {
 }  # fmt: skip
 
 
-def _measure(work: str, contestant: str, repeats: int) -> dict:
-  """Runs one contestant in a process of its own."""
+def _measure(work: str, peer: str, repeats: int) -> dict:
+  """Runs one peer in a process of its own."""
   environment = {
     k: v for k, v in os.environ.items() if k != 'JAX_COMPILATION_CACHE_DIR'
   }
   with tempfile.TemporaryDirectory() as folder:
     out = pathlib.Path(folder) / 'out.json'
-    command = [sys.executable, '-m', 'experiments.benchmarks.contestants']
-    command += [work, contestant, str(repeats), str(out)]
+    command = [sys.executable, '-m', 'experiments.benchmarks.peers']
+    command += [work, peer, str(repeats), str(out)]
     try:
       done = subprocess.run(
         command,
@@ -183,19 +183,19 @@ def _measure(work: str, contestant: str, repeats: int) -> dict:
 
 
 def measure_all(only: list[str], repeats: int) -> Iterator[dict]:
-  """One record for each work and contestant, as it is made."""
-  for work, names in contestants.WORKS.items():
+  """One record for each work and peer, as it is made."""
+  for work, names in peers.WORKS.items():
     if only and not any(work.startswith(prefix) for prefix in only):
       continue
-    for contestant in names:
+    for peer in names:
       warm = 0 if work in _COLD_FOR_ALL else repeats
-      found = _measure(work, contestant, warm)
-      yield {'work': work, 'contestant': contestant, **found}
+      found = _measure(work, peer, warm)
+      yield {'work': work, 'peer': peer, **found}
 
 
 def row_of(record: dict, ours: dict) -> str:
   """A line of the table, beside `ours` at the same work."""
-  names = record['work'], record['contestant']
+  names = record['work'], record['peer']
   if 'absent' in record:
     return _ROW.format(*names, '', '', '', '', record['absent'])
   quantity = 'warm_seconds'
@@ -215,7 +215,7 @@ def row_of(record: dict, ours: dict) -> str:
 
 
 def judge(measured: Measured) -> list[dict]:
-  """Each bar whose contestants have all been measured."""
+  """Each bar whose peers have all been measured."""
   verdicts = []
   for name, (value_of, sign, bound) in BARS.items():
     try:
@@ -250,13 +250,13 @@ def main():
     'processor': platform.processor() or platform.machine(),
     'cores': os.cpu_count(),
   }
-  columns = 'work contestant first,s warm,s ours× peak,MB found'
+  columns = 'work peer first,s warm,s ours× peak,MB found'
   print(_ROW.format(*columns.split()), flush=True)
   records = []
   for record in measure_all(only, arguments.repeats):
     # Whoever else was at work on the machine is part of the measurement.
     records.append({**record, 'load': os.getloadavg()[0]})
-    measured = {(r['work'], r['contestant']): r for r in records}
+    measured = {(r['work'], r['peer']): r for r in records}
     ours = measured.get((record['work'], 'ours'), {})
     print(row_of(record, ours), flush=True)
     verdicts = judge(measured)

@@ -126,9 +126,9 @@ def _peak_mb() -> float:
   return peak / (2**20 if sys.platform == 'darwin' else 2**10)
 
 
-def _serve(contestant: str, name: str) -> None:
+def _serve(peer: str, name: str) -> None:
   """Makes a call for each line of the input, and says how long it took."""
-  run = {'ours': _ours, 'keras': _keras}[contestant](name)
+  run = {'ours': _ours, 'keras': _keras}[peer](name)
   run()
   for _ in sys.stdin:
     start = time.perf_counter()
@@ -138,38 +138,38 @@ def _serve(contestant: str, name: str) -> None:
 
 
 def _compete(name: str, repeats: int) -> dict:
-  """Seconds and peak memory of each contestant, which take turns."""
-  contestants = ['ours', *(['keras'] if NETWORKS[name][1] else [])]
+  """Seconds and peak memory of each peer, which take turns."""
+  peers = ['ours', *(['keras'] if NETWORKS[name][1] else [])]
   processes = {
-    contestant: subprocess.Popen(
+    peer: subprocess.Popen(
       [
         *(sys.executable, '-m', 'experiments.benchmarks.models'),
-        f'--serve={contestant}:{name}',
+        f'--serve={peer}:{name}',
       ],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=subprocess.DEVNULL,
       text=True,
     )
-    for contestant in contestants
+    for peer in peers
   }
-  seconds, peak = {contestant: [] for contestant in contestants}, {}
+  seconds, peak = {peer: [] for peer in peers}, {}
   # The first turn waits for compilations, and counts for neither.
   for turn in range(repeats + 1):
-    for contestant, process in processes.items():
+    for peer, process in processes.items():
       process.stdin.write('\n')
       process.stdin.flush()
-      taken, peak[contestant] = json.loads(process.stdout.readline())
+      taken, peak[peer] = json.loads(process.stdout.readline())
       if turn:
-        seconds[contestant].append(taken)
+        seconds[peer].append(taken)
   for process in processes.values():
     process.communicate()
   return {
-    contestant: {
-      'images_per_second': _BATCH / statistics.median(seconds[contestant]),
-      'peak_mb': peak[contestant],
+    peer: {
+      'images_per_second': _BATCH / statistics.median(seconds[peer]),
+      'peak_mb': peak[peer],
     }
-    for contestant in contestants
+    for peer in peers
   }
 
 

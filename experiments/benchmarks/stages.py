@@ -24,7 +24,7 @@ import numpy as np
 import scipy.linalg
 from rich import console, table
 
-from experiments.benchmarks import contestants
+from experiments.benchmarks import peers, works
 from neucrab_jax.ops import em, gmm, kmeans, leep, pca, standardise
 
 _REPEATS = 5
@@ -66,7 +66,7 @@ def profile_cold() -> dict[str, float]:
     seconds[stage] = seconds.get(stage, 0.0) + spent
     return result
 
-  for x, y in contestants.make_data('nleep_16_checkpoints'):
+  for x, y in works.make_data('nleep_16_checkpoints'):
     z = timed('PCA', lambda x=x: pca.transform(pca.fit(x, energy=_ENERGY), x))
     mixture = timed('mixture', lambda z=z: _fit(z, _COLD_COMPONENTS))
     timed(
@@ -115,7 +115,7 @@ def _profile_kmeans(x, weights, num_dims: int, k: int):
 
 def profile_kmeans() -> dict[str, tuple[float, float | None]]:
   """As `profile_warm`, of `kernels`' k-means."""
-  x, k = contestants.make_data('kmeans_20000x200_1000'), 1000
+  x, k = works.make_data('kmeans_20000x200_1000'), 1000
   seconds, (placed, weights, _) = _median(
     lambda: standardise.place(x, None, k, None)
   )
@@ -125,7 +125,7 @@ def profile_kmeans() -> dict[str, tuple[float, float | None]]:
 
 def profile_warm() -> dict[str, tuple[float, float | None]]:
   """Seconds and floating-point operations of each stage of one NLEEP."""
-  ((x, y),) = contestants.make_data('nleep_5000x2048_500')
+  ((x, y),) = works.make_data('nleep_5000x2048_500')
   (n, d), k = x.shape, _COMPONENTS
   centred = x - x.mean(0)
   gram = centred.T @ centred
@@ -168,12 +168,12 @@ def profile_warm() -> dict[str, tuple[float, float | None]]:
 
 def measure_ceilings() -> tuple[float, float]:
   """Operations per second of a matmul, bytes per second of a copy."""
-  data = contestants.make_data('ceiling')
-  multiply, _ = contestants.prepare('ceiling', 'ours', data)
+  data = works.make_data('ceiling')
+  multiply, _ = peers.prepare('ceiling', 'ours', data)
   source = np.ones(_COPIED, np.float32)
   target = np.empty_like(source)
   return (
-    contestants.ceiling_flops() / _median(multiply)[0],
+    works.ceiling_flops() / _median(multiply)[0],
     2 * source.nbytes / _median(lambda: np.copyto(target, source))[0],
   )
 

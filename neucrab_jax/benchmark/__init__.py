@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rankings, and what they are worth."""
+"""Judges measures by accuracies: alignment, metrics, how sure they are."""

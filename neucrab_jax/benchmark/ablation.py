@@ -14,7 +14,6 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
-import ml_collections
 import numpy as np
 
 from neucrab_jax import (
@@ -34,6 +33,7 @@ from neucrab_jax.finetuning import record as accuracy_record
 from neucrab_jax.measures import nleep
 from neucrab_jax.ops import covariances, pca
 from neucrab_jax.reports import ablation_page, ablation_table
+from neucrab_jax.typing import Config
 
 SCHEMA = 1
 # EM as `measures.nleep` has it by default.
@@ -93,7 +93,7 @@ def sweep_scores(
     advance(1)
 
 
-def _check(config: ml_collections.ConfigDict) -> None:
+def _check(config: Config) -> None:
   sweep = config.sweep
   for name in ('energies', 'components_per_class', 'covariances'):
     if not len(sweep[name]):
@@ -113,9 +113,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
     raise ValueError(f'There must be at least 1 seed, not {sweep.num_seeds}.')
 
 
-def _accuracies(
-  config: ml_collections.ConfigDict, names: Sequence[str]
-) -> dict[str, float]:
+def _accuracies(config: Config, names: Sequence[str]) -> dict[str, float]:
   """The one kind of accuracies on one task that features are judged by."""
   if not config.accuracies:
     raise ValueError('Give --config.accuracies, a CSV or a folder of records.')
@@ -179,7 +177,7 @@ def _csv(ablation: record.Ablation) -> str:
   return text.getvalue()
 
 
-def sweep(config: ml_collections.ConfigDict, workdir: str) -> record.Ablation:
+def sweep(config: Config, workdir: str) -> record.Ablation:
   """Sweeps, shows the agreement under each setting, and writes it.
 
   Args:
@@ -217,14 +215,15 @@ def sweep(config: ml_collections.ConfigDict, workdir: str) -> record.Ablation:
       checked = measures.check_inputs(
         'nleep', features=found.features, labels=found.labels
       ).arguments
-      for *setting, values in sweep_scores(
+      for energy, per_class, covariance, values in sweep_scores(
         checked['features'],
         checked['labels'],
         **options,
         seed=config.seed,
         advance=bar.advance,
       ):
-        by_setting.setdefault(tuple(setting), []).append(values)
+        setting = energy, per_class, covariance
+        by_setting.setdefault(setting, []).append(values)
   ablation = record.Ablation(
     schema=SCHEMA,
     checkpoints=tuple(accuracies),

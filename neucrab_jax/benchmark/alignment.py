@@ -78,13 +78,6 @@ class AlignedScores:
     table = self.known[self.tasks[t]]
     return [table.get(name) for name in self.checkpoints]
 
-  def parameters(self) -> np.ndarray | None:
-    """[M] numbers of parameters, where a predictor knows them all."""
-    for predictor, scores in zip(self.predictors, self.scores, strict=True):
-      if predictor.name == 'num_parameters':
-        return None if np.isnan(scores[0]).any() else scores[0]
-    return None
-
 
 def _listed(names: Iterable[str]) -> str:
   return ', '.join(sorted(names))

@@ -166,7 +166,7 @@ def _row(aligned: AlignedScores, c: int, resamples: _Resamples) -> record.Row:
       for t, task in enumerate(aligned.tasks)
     },
     spread={
-      source: record.defined(np.nanstd(_average_tau(aligned, c, draws)))
+      source: record.defined(float(np.nanstd(_average_tau(aligned, c, draws))))
       for source, draws in resamples.alone.items()
       if tau is not None
     },

@@ -137,7 +137,8 @@ def _top(
 
 def _binomials(size: int, k: int) -> np.ndarray:
   """[size + 1, k + 1]: how many ways to choose so many of so many."""
-  return special.comb(np.arange(size + 1)[:, None], np.arange(k + 1))
+  ways = special.comb(np.arange(size + 1)[:, None], np.arange(k + 1))
+  return np.asarray(ways)
 
 
 def rel_at_k(

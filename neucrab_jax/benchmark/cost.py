@@ -31,7 +31,8 @@ def _network(architecture: str, image_size: int) -> tuple[int, float]:
   variables = jax.eval_shape(module.init, jax.random.key(0), image)
   lowered = jax.jit(module.apply).lower(variables, image)
   parameters = sum(leaf.size for leaf in jax.tree.leaves(variables['params']))
-  return parameters, float(lowered.cost_analysis()['flops'])
+  cost = lowered.cost_analysis() or {}
+  return parameters, float(cost['flops'])
 
 
 def network(checkpoint: str) -> tuple[int, float] | None:
@@ -54,9 +55,9 @@ def network(checkpoint: str) -> tuple[int, float] | None:
 
 def parameters(aligned: AlignedScores) -> np.ndarray | None:
   """[M] numbers of parameters, by rankings or specs; None if not all known."""
-  told = aligned.parameters()
-  if told is not None:
-    return told
+  for predictor, scores in zip(aligned.predictors, aligned.scores, strict=True):
+    if predictor.name == 'num_parameters' and not np.isnan(scores[0]).any():
+      return scores[0]
   networks = [network(name) for name in aligned.checkpoints]
   if not all(networks):
     return None

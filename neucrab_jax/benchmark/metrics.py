@@ -90,7 +90,7 @@ def kendall_tau(scores: Vector, accuracies: Vector) -> float:
     Kendall, "The treatment of ties in ranking problems", Biometrika, 1945.
   """
   x, y = pair(scores, accuracies)
-  return float(stats.kendalltau(x, y).statistic)
+  return float(stats.kendalltau(x, y)[0])
 
 
 def weighted_kendall_tau(scores: Vector, accuracies: Vector) -> float:
@@ -114,7 +114,7 @@ def weighted_kendall_tau(scores: Vector, accuracies: Vector) -> float:
   """
   x, y = pair(scores, accuracies)
   with np.errstate(invalid='ignore', divide='ignore'):
-    return float(stats.weightedtau(x, y).statistic)
+    return float(stats.weightedtau(x, y)[0])
 
 
 def pearson(scores: Vector, accuracies: Vector) -> float:
@@ -133,7 +133,7 @@ def pearson(scores: Vector, accuracies: Vector) -> float:
   x, y = pair(scores, accuracies)
   with warnings.catch_warnings():
     warnings.simplefilter('ignore', stats.ConstantInputWarning)
-    return float(stats.pearsonr(x, y).statistic)
+    return float(stats.pearsonr(x, y)[0])
 
 
 def rel_at_k(scores: Vector, accuracies: Vector, k: int = 1) -> float:

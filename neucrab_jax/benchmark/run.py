@@ -35,13 +35,14 @@ from neucrab_jax.ops import pca
 from neucrab_jax.ranking import predictions
 from neucrab_jax.ranking import run as ranking_run
 from neucrab_jax.reports import evaluation_page, evaluation_table
+from neucrab_jax.typing import Config
 
 SCHEMA = 1
 
 _GROUP = ('checkpoints', 'rankings', 'accuracies', 'order')
 
 
-def _groups(config: ml_collections.ConfigDict) -> Mapping[str, Any]:
+def _groups(config: Config) -> Mapping[str, Any]:
   """By name; one alone may stand in the config itself."""
   given = config.to_dict()
   groups = given.get('groups', {given.get('group'): given})
@@ -63,7 +64,7 @@ def _read_accuracies(
 
 
 def _prepare_rankings(
-  config: ml_collections.ConfigDict, chosen: str, folder: pathlib.Path
+  config: Config, chosen: str, folder: pathlib.Path
 ) -> list[ranking_run.Run]:
   """A run for each task, whose rankings will be in a folder of its name.
 
@@ -81,7 +82,7 @@ def _prepare_rankings(
     raise ValueError("No task is chosen. Give --config.tasks='digits,photos'.")
   runs = []
   for name in tasks:
-    wanted = ml_collections.ConfigDict(config.rank.to_dict())
+    wanted: Config = ml_collections.ConfigDict(config.rank.to_dict())
     wanted.checkpoints = chosen
     wanted.task.name = name
     place = folder / pathlib.Path(name).name
@@ -134,9 +135,7 @@ def _make_rankings(
 _Pair = tuple[alignment.AlignedScores, list[predictions.Predictions]]
 
 
-def _align(
-  config: ml_collections.ConfigDict, folder: pathlib.Path
-) -> list[_Pair]:
+def _align(config: Config, folder: pathlib.Path) -> list[_Pair]:
   """Aligns each group; rankings of those with `checkpoints` are made first."""
   groups = _groups(config)
   accuracies = {
@@ -227,9 +226,7 @@ def _sources(
   )
 
 
-def evaluate(
-  config: ml_collections.ConfigDict, workdir: str
-) -> record.Evaluation:
+def evaluate(config: Config, workdir: str) -> record.Evaluation:
   """Judges, shows the judgement, and writes it.
 
   Args:

@@ -69,15 +69,15 @@ def _expected(
   architecture: str, num_classes: int | None
 ) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
   """Each variable of a network: its scope in Flax, and its shape."""
-  variables = jax.eval_shape(
+  variables: Any = jax.eval_shape(
     models.build(architecture, num_classes=num_classes).init,
     jax.random.key(0),
     jnp.zeros((1, _SIZE, _SIZE, 3)),
   )
+  flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(variables)
   # A scope of the checkpoint, such as block1/unit_1, is one key in Flax.
   return {
-    '/'.join(scope): (scope, variable.shape)
-    for scope, variable in traverse_util.flatten_dict(variables).items()
+    '/'.join(scope): (scope, variable.shape) for scope, variable in flat.items()
   }
 
 

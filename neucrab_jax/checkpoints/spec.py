@@ -2,9 +2,11 @@
 """The `Checkpoint` record: what is ranked, and what its network expects."""
 
 import dataclasses
+from typing import Any
 
-import jax
 import numpy as np
+
+from neucrab_jax.typing import Array
 
 # What 0 and 255 become: a number each, or one for each of R, G and B.
 Level = float | tuple[float, float, float]
@@ -46,7 +48,7 @@ class Checkpoint:
 _PIXEL_MAX = 255.0
 
 
-def to_value_range(pixels: jax.Array, value_range: ValueRange) -> jax.Array:
+def to_value_range(pixels: Array, value_range: ValueRange) -> Any:
   """Scales pixels for a network.
 
   Args:
@@ -54,7 +56,7 @@ def to_value_range(pixels: jax.Array, value_range: ValueRange) -> jax.Array:
     value_range: what 0 and 255 become.
 
   Returns:
-    [B, H, W, 3] f32.
+    [B, H, W, 3] f32, of the kind that was given.
   """
-  low, high = np.float32(value_range)
+  low, high = (np.asarray(level, np.float32) for level in value_range)
   return low + pixels.astype(np.float32) * ((high - low) / _PIXEL_MAX)

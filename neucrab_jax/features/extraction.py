@@ -186,13 +186,12 @@ def extract(
   if not parallel.all_agree(error is None):
     raise error or RuntimeError('Another process failed on its examples.')
   features, source_probs = (
-    None
-    if parts[0] is None
-    else parallel.gather(
-      np.concatenate(parts)[:count], num_examples=len(indices)
-    )
+    parallel.gather(np.concatenate(parts)[:count], num_examples=len(indices))
+    if parts[0] is not None
+    else None
     for parts in zip(*done, strict=True)
   )
+  assert features is not None
   _check_finite(features, checkpoint=checkpoint.name)
   return record.Features(
     features=features,

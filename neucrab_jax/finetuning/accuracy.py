@@ -66,7 +66,7 @@ def choose(results: Sequence[TrialResult], *, level: float) -> list[int]:
     return (
       _why_diverged(result, level=level) is None,
       result.validation_accuracy,
-      -loss if math.isfinite(loss) else -math.inf,
+      -loss if loss is not None and math.isfinite(loss) else -math.inf,
     )
 
   seeds = dict.fromkeys(result.trial.seed for result in results)

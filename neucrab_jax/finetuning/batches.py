@@ -15,6 +15,7 @@ from concurrent import futures
 import numpy as np
 
 from neucrab_jax import tasks
+from neucrab_jax.tasks.task import Decode
 
 # Decoded images beyond this lie in a file instead of memory.
 _MEMORY_BYTES = 4 << 30
@@ -73,7 +74,7 @@ def load_images(
     N images, uint8 if none had to be resized and f32 otherwise.
   """
 
-  def load(decode: tasks.task.Decode) -> np.ndarray:
+  def load(decode: Decode) -> np.ndarray:
     return tasks.resize(decode(), size=size, method=method)
 
   decoders = examples.open(indices)
@@ -91,6 +92,8 @@ def load_images(
         # The first images happened to have the right size already.
         inputs = _widen(inputs, images.dtype, folder=folder)
       inputs[start : start + len(images)] = images
+  if inputs is None:
+    raise ValueError('There are no images to load.')
   return Arrays(inputs, examples.labels[indices])
 
 

@@ -162,7 +162,7 @@ def from_backbone(
   }
   network = Network(
     module,
-    tuple(checkpoint.value_range),
+    checkpoint.value_range,
     num_classes,
     augmentation=protocol.augmentation,
   )

@@ -14,7 +14,6 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 import jax
-import ml_collections
 import msgspec
 from absl import logging
 
@@ -35,14 +34,16 @@ from neucrab_jax.finetuning import (
   accuracy,
   network,
   record,
+  saved_states,
   splits,
   trainer,
 )
 from neucrab_jax.finetuning.protocol import Protocol, Trial
 from neucrab_jax.reports import finetuning_page, finetuning_table
+from neucrab_jax.typing import Config
 
 
-def _protocol(config: ml_collections.ConfigDict) -> Protocol:
+def _protocol(config: Config) -> Protocol:
   """The protocol that the config asks for.
 
   Raises:
@@ -60,7 +61,7 @@ def _protocol(config: ml_collections.ConfigDict) -> Protocol:
 class _Sweep:
   """The same protocol for every checkpoint of a run."""
 
-  def __init__(self, config: ml_collections.ConfigDict, folder: pathlib.Path):
+  def __init__(self, config: Config, folder: pathlib.Path):
     self._config = config
     self._folder = folder
     self.protocol = _protocol(config.protocol)
@@ -130,7 +131,7 @@ class _Sweep:
         made = self._finetune(backbone, about=about, bars=bars)
         if parallel.is_primary():
           storage.write_json(file, made)
-      trainer.forget(self._place('states', checkpoint))
+      saved_states.forget(self._place('states', checkpoint))
     return made
 
   def _place(self, kind: str, checkpoint: checkpoints.Checkpoint):
@@ -281,7 +282,7 @@ def _finetune_all(
   return [done[spec.name] for spec in chosen if spec.name in done], failed
 
 
-def finetune(config: ml_collections.ConfigDict, workdir: str) -> Result:
+def finetune(config: Config, workdir: str) -> Result:
   """Fine-tunes, shows the accuracies, and writes them.
 
   Args:

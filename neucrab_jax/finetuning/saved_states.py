@@ -84,3 +84,9 @@ class Store:
 
   def close(self) -> None:
     self._manager.close()
+
+
+def forget(folder: pathlib.Path) -> None:
+  """Removes the states of trials whose result is on record."""
+  if parallel.is_primary():
+    shutil.rmtree(folder, ignore_errors=True)

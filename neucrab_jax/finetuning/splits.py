@@ -5,12 +5,12 @@ import dataclasses
 import functools
 import pathlib
 
-import ml_collections
 import numpy as np
 
 from neucrab_jax import checkpoints, features, storage, tasks
 from neucrab_jax.finetuning import batches, record
 from neucrab_jax.ops import stratified
+from neucrab_jax.typing import Config
 
 # Of the training examples, where a task has no validation split: as VTAB's 200
 # of 1,000.
@@ -48,7 +48,7 @@ class Part:
 class Splits:
   """A task with examples for each role, as images or as features."""
 
-  def __init__(self, chosen: ml_collections.ConfigDict, folder: pathlib.Path):
+  def __init__(self, chosen: Config, folder: pathlib.Path):
     """Reads labels, and leaves the images for later.
 
     Args:

@@ -11,27 +11,28 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from clu import metrics
+from flax import struct
 
 from neucrab_jax import parallel
 from neucrab_jax.finetuning import protocol as protocol_lib
 from neucrab_jax.finetuning.network import Network
+from neucrab_jax.typing import Array
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class Metrics(metrics.Collection):
   """Mean cross-entropy, in nats, and accuracy."""
 
-  loss: metrics.Average.from_output('loss')
+  loss: metrics.Average.from_output('loss')  # pyright: ignore[reportInvalidTypeForm]
   accuracy: metrics.Accuracy
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class State:
   """What a step changes."""
 
@@ -40,16 +41,16 @@ class State:
   metrics: Metrics  # [T], over the steps since the last point of the curve
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class Batch:
   """What all trials of a step are given."""
 
-  inputs: jax.Array  # [S, B, ...]
-  labels: jax.Array  # [S, B]
-  learning_rates: jax.Array  # [T]
-  seeds: jax.Array  # [T] u32
-  which: jax.Array  # [T], which of the S batches is a trial's own
-  step: jax.Array  # []
+  inputs: Array | jax.ShapeDtypeStruct  # [S, B, ...]
+  labels: Array | jax.ShapeDtypeStruct  # [S, B]
+  learning_rates: Array  # [T]
+  seeds: Array  # [T] u32
+  which: Array  # [T], which of the S batches is a trial's own
+  step: Array | np.integer  # []
 
 
 def _over_trials(function: Callable, *, num_trials: int, in_axes: tuple):
@@ -96,12 +97,10 @@ def start(variables: Mapping[str, Any], *, num_trials: int) -> State:
     one['params'],
   )
   momentum = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), state)
-  return State(
-    *jax.tree.map(
-      lambda x: np.repeat(x[None], num_trials, axis=0), (one, momentum)
-    ),
-    empty_metrics(num_trials),
+  variables, momentum = jax.tree.map(
+    lambda x: np.repeat(x[None], num_trials, axis=0), (one, momentum)
   )
+  return State(variables, momentum, empty_metrics(num_trials))
 
 
 @functools.cache

@@ -10,9 +10,8 @@ import dataclasses
 import functools
 import math
 import pathlib
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -49,10 +48,14 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   validation_accuracy: float
 
   @property
+  def loss_is_finite(self) -> bool:
+    return self.loss is not None and math.isfinite(self.loss)
+
+  @property
   def finite(self) -> bool:
     """Whether no loss is NaN or infinite."""
-    losses = (self.loss, self.validation_loss)
-    return all(loss is not None and math.isfinite(loss) for loss in losses)
+    loss = self.validation_loss
+    return self.loss_is_finite and loss is not None and math.isfinite(loss)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +167,7 @@ class Trainer:
     needs = compiled.memory_analysis()
     return needs.argument_size_in_bytes + needs.temp_size_in_bytes
 
-  def _step(self, num_trials: int) -> Callable:
+  def _step(self, num_trials: int) -> Any:
     return steps.training(
       self.network,
       num_trials=num_trials,
@@ -194,24 +197,21 @@ class _Group:
       [protocol_lib.learning_rates(t, trainer.protocol) for t in trials]
     )
     self._seeds = list(dict.fromkeys(t.seed for t in trials))
-    self._which = np.int32([self._seeds.index(t.seed) for t in trials])
+    self._which = np.array(
+      [self._seeds.index(t.seed) for t in trials], np.int32
+    )
     self._curves: list[list[Point]] = [[] for _ in trials]
     self._seconds = 0.0
     self._done = 0
     self._finished = False
 
-  @contextlib.contextmanager
-  def _store(self) -> Iterator[saved_states.Store | None]:
+  def _store(self) -> contextlib.AbstractContextManager:
     folder = self._trainer.folder
     if folder is None:
-      yield None
-      return
+      return contextlib.nullcontext()
     name = storage.digest([dataclasses.astuple(t) for t in self._trials])
     store = saved_states.Store(folder / f'trials-{name[:16]}')
-    try:
-      yield store
-    finally:
-      store.close()
+    return contextlib.closing(store)
 
   def _begin(self, store: saved_states.Store | None) -> steps.State:
     """The last state, or the first one."""
@@ -280,7 +280,7 @@ class _Group:
       if self._done in self._points:
         state = self._add_points(state)
         self._finished = self._done == self._stop or not any(
-          math.isfinite(curve[-1].loss) for curve in self._curves
+          curve[-1].loss_is_finite for curve in self._curves
         )
     jax.block_until_ready(state)
     self._seconds += time.perf_counter() - begun
@@ -304,7 +304,7 @@ class _Group:
       inputs=parallel.spread(train.inputs[chosen], axis=1, devices=devices),
       labels=parallel.spread(train.labels[chosen], axis=1, devices=devices),
       learning_rates=self._rates[:, step],
-      seeds=np.uint32([trial.seed for trial in self._trials]),
+      seeds=np.array([trial.seed for trial in self._trials], np.uint32),
       which=self._which,
       step=np.int32(step),
     )
@@ -324,7 +324,7 @@ class _Group:
       )
       self._curves[i].append(point)
       self._trainer.observe(trial, point)
-    return state.replace(metrics=self._empty())
+    return dataclasses.replace(state, metrics=self._empty())
 
   def _empty(self) -> steps.Metrics:
     return parallel.replicate(
@@ -352,9 +352,3 @@ class _Group:
     if not self._finished:
       raise ValueError('These trials were not run to their end.')
     return self._predict(state, arrays)
-
-
-def forget(folder: pathlib.Path) -> None:
-  """Removes the states of trials whose result is on record."""
-  if parallel.is_primary():
-    shutil.rmtree(folder, ignore_errors=True)

@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 
 from neucrab_jax import checkpoints, features, measures, storage, tasks
 from neucrab_jax.ops import stratified
 from neucrab_jax.ranking import record
+from neucrab_jax.typing import Config
 
 # Called with how many examples are done since the last call.
 Advance = Callable[[int], None]
@@ -89,9 +89,7 @@ class Candidates:
     return sum(candidate.size for candidate in self.candidates)
 
 
-def _choose(
-  examples: tasks.Examples, config: ml_collections.ConfigDict
-) -> np.ndarray:
+def _choose(examples: tasks.Examples, config: Config) -> np.ndarray:
   if not config.num_examples:
     return np.arange(len(examples))
   return stratified.sample(
@@ -154,7 +152,7 @@ def _compute(
   )
 
 
-def from_checkpoints(config: ml_collections.ConfigDict) -> Candidates:
+def from_checkpoints(config: Config) -> Candidates:
   """Checkpoints by name, on a task.
 
   Args:
@@ -281,7 +279,11 @@ def from_files(pattern: str, *, chosen: Sequence[str]) -> Candidates:
     return Candidate(path.stem, size=1, compute=compute)
 
   examples = next(
-    (labels[path] for path in fingerprints if fingerprints[path] == usual),
+    (
+      found
+      for path, found in labels.items()
+      if isinstance(found, np.ndarray) and fingerprints[path] == usual
+    ),
     np.zeros(0, np.int32),
   )
   return Candidates(

@@ -11,8 +11,6 @@ import dataclasses
 import pathlib
 from typing import Any
 
-import ml_collections
-
 from neucrab_jax import (
   command_line,
   environment,
@@ -23,9 +21,10 @@ from neucrab_jax import (
 )
 from neucrab_jax.ranking import candidates, predictions, record, scoring
 from neucrab_jax.reports import ranking_page, ranking_table
+from neucrab_jax.typing import Config
 
 
-def _chosen(config: ml_collections.ConfigDict) -> dict[str, dict[str, Any]]:
+def _chosen(config: Config) -> dict[str, dict[str, Any]]:
   """The measures of a run, and all options of each, checked."""
   if 'measures' in config:
     names = [name.strip() for name in config.measures.split(',')]
@@ -53,14 +52,14 @@ class Run:
     num_resamples: of the examples, for how sure the order is.
   """
 
-  config: ml_collections.ConfigDict
+  config: Config
   folder: pathlib.Path
   candidates: candidates.Candidates
   scorers: tuple[scoring.Scorer, ...]
   num_resamples: int
 
 
-def prepare(config: ml_collections.ConfigDict, workdir: str) -> Run:
+def prepare(config: Config, workdir: str) -> Run:
   """Checks all that can be checked before any long work.
 
   Args:
@@ -157,9 +156,7 @@ def score(run: Run, bar: progress.Bar) -> Ranked:
   return Ranked(rankings, tuple(predicted), interrupted)
 
 
-def rank(
-  config: ml_collections.ConfigDict, workdir: str
-) -> dict[str, record.Ranking]:
+def rank(config: Config, workdir: str) -> dict[str, record.Ranking]:
   """Ranks, shows the rankings, and writes them.
 
   Args:

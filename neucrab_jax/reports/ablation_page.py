@@ -29,7 +29,7 @@ def _plot(rows: Sequence[Setting]) -> str:
     ]
     axes.errorbar(
       [row.energy for row in line],
-      [row.tau for row in line],
+      [row.tau or 0 for row in line],
       yerr=[row.tau_std or 0 for row in line],
       marker='o',
       markersize=4,

@@ -63,5 +63,5 @@ def agreement(rankings: Sequence[record.Ranking]) -> np.ndarray:
       if len(shared) >= 2:
         taus[i, j] = stats.kendalltau(
           [one[name] for name in shared], [other[name] for name in shared]
-        ).statistic
+        )[0]
   return taus

@@ -102,7 +102,7 @@ def scatter(points: Sequence[Point], name: str, *, tau: float | None) -> str:
   axes.set_title('no τ' if tau is None else f'τ = {tau:.2f}', fontsize=9)
   _name(
     axes,
-    [(x[i], y[i]) for i in wrong],
+    [(float(x[i]), float(y[i])) for i in wrong],
     [f'{known[i].checkpoint} {predicted[i]}→{true[i]}' for i in wrong],
   )
   return page.svg(plot)

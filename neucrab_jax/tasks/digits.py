@@ -6,6 +6,7 @@ Handwritten Digits", 8×8 with values 0 to 16.
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def _load_arrays() -> tuple[np.ndarray, np.ndarray]:
   """Images [1797, 32, 32, 1] uint8 and labels [1797] int32."""
   from sklearn import datasets
 
-  digits = datasets.load_digits()
+  digits: Any = datasets.load_digits()
   images = np.stack([_upsample(image) for image in digits.images])
   labels = digits.target.astype(np.int32)
   # They are shared by all who read the task.

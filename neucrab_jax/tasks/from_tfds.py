@@ -56,7 +56,7 @@ def find_builder(
     data_dir = os.path.expanduser(data_dir)
   try:
     return tfds.builder(name, data_dir=data_dir)
-  except tfds.core.registered.DatasetNotFoundError as error:
+  except tfds.core.DatasetNotFoundError as error:
     raise _unknown_task(name, built_in=built_in) from error
   except (AssertionError, ImportError, ValueError) as error:
     if 'Parsing builder name' in str(error):
@@ -200,13 +200,16 @@ def load(
   """
   import tensorflow_datasets as tfds
 
-  features = builder.info.features
-  is_dict = isinstance(features, tfds.features.FeaturesDict)
-  features = dict(features.items()) if is_dict else {'example': features}
+  given: Any = builder.info.features
+  is_dict = isinstance(given, tfds.features.FeaturesDict)
+  features: dict[str, Any] = (
+    dict(given.items()) if is_dict else {'example': given}
+  )
   find = functools.partial(_find_key, features, builder=builder)
   image_key = find(tfds.features.Image, role=0)
   label_key = find(tfds.features.ClassLabel, role=1)
-  image, label = features[image_key], features[label_key]
+  image: Any = features[image_key]
+  label: Any = features[label_key]
   if image.np_dtype != np.uint8 or image.shape[-1] not in (1, 3):
     raise ValueError(
       f'The images of {name!r} are {np.dtype(image.np_dtype)} of shape '

@@ -127,7 +127,7 @@ def read_photograph(file: str) -> np.ndarray:
   package, _, path = file.partition('/')
   # Finding the package, not importing it, is all that a file of it takes.
   found = importlib.util.find_spec(package)
-  roots = found.submodule_search_locations if found else ()
+  roots = (found and found.submodule_search_locations) or ()
   paths = [pathlib.Path(root) / path for root in roots]
   whole = next((path for path in paths if path.is_file()), None)
   if whole is None:
@@ -191,7 +191,7 @@ def _draw(name: str) -> bundled.Splits:
     splits[split] = np.empty((size, *shape), np.uint8), labels
   for label, file in enumerate(classes.values()):
     photograph = read_photograph(file)
-    tiles = deal_tiles(*photograph.shape[:2], random)
+    tiles = deal_tiles(photograph.shape[0], photograph.shape[1], random)
     for split, (images, labels) in splits.items():
       members = np.flatnonzero(labels == label)
       boxes = draw_boxes(tiles[split], len(members), random)

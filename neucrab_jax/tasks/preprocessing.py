@@ -34,7 +34,7 @@ def _resample(
   resized = np.empty((size, size, 3), np.float32)
   for channel in range(3):
     values = Image.fromarray(image[:, :, channel].astype(np.float32))
-    resized[:, :, channel] = values.resize((size, size), kernel)
+    resized[:, :, channel] = np.asarray(values.resize((size, size), kernel))
   # Bicubic overshoots at edges.
   return np.clip(resized, 0, 255, out=resized)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One contestant at one piece of work, for `kernels`: a process of its own.
+"""One peer at one piece of work, for `kernels`: a process of its own.
 
-python -m experiments.benchmarks.contestants WORK CONTESTANT REPEATS OUT
+python -m experiments.benchmarks.peers WORK PEER REPEATS OUT
 """
 
 import json
@@ -13,23 +13,7 @@ import warnings
 
 import numpy as np
 
-GROWTH = {'N': (5000, 10000, 20000), 'K': (250, 500, 1000)}
-
-# What EM does: work to N, D, K and iterations.
-EM = {
-  'em_5000x128_500': (5000, 128, 500, 10),
-  'em_20000x200_1000': (20000, 200, 1000, 3),
-  'memory_200000x128_2000': (200000, 128, 2000, 1),
-  **{f'growth_N_{n}': (n, 128, 500, 5) for n in GROWTH['N']},
-  **{f'growth_K_{k}': (10000, 128, k, 5) for k in GROWTH['K']},
-}
-
-# How far the classes of `_features` are apart, in standard deviations: near
-# enough that NLEEP does not saturate at zero.
-_SEPARATION = 0.45
-
-# Sides of the matrices whose product shows what the machine can do.
-_CEILING_SIDE = 2048
+from experiments.benchmarks import works
 
 _EM = ('ours', 'scikit-learn f64', 'scikit-learn f32', 'gmmx')
 # Our least variance as a share of the data's; the others get it as reg_covar.
@@ -37,7 +21,7 @@ _FLOOR = 1e-6
 
 _PAIR = ('ours', 'scikit-learn f64')
 
-# Work: its contestants.
+# Work: its peers.
 WORKS = {
   'ceiling': ('ours',),
   'em_5000x128_500': _EM,
@@ -50,28 +34,12 @@ WORKS = {
   'seeds_apart': ('ours',),
   'seeds_together': ('ours',),
   'memory_200000x128_2000': ('ours',),
-  **{f'growth_{a}_{size}': ('ours',) for a, v in GROWTH.items() for size in v},
+  **{
+    f'growth_{a}_{size}': ('ours',)
+    for a, v in works.GROWTH.items()
+    for size in v
+  },
 }
-
-
-def _mixture(n, d, clusters, seed=0):
-  """Examples of overlapping clusters, and their labels."""
-  rng = np.random.default_rng(seed)
-  labels = rng.integers(clusters, size=n)
-  centres = rng.normal(size=(clusters, d)).astype('f4')
-  noise = rng.normal(size=(n, d)).astype('f4')
-  return centres[labels] + noise, labels
-
-
-def _features(n, d, classes, seed=0):
-  """Like a network's: a decaying spectrum, classes apart, a constant offset."""
-  rng = np.random.default_rng(seed)
-  labels = rng.integers(classes, size=n)
-  scales = (1 + np.arange(d)) ** -0.5
-  centres = _SEPARATION * rng.normal(size=(classes, d))
-  hidden = centres[labels] + rng.normal(size=(n, d))
-  rotation = np.linalg.qr(rng.normal(size=(d, d)))[0]
-  return ((hidden * scales) @ rotation + 0.5).astype('f4'), labels
 
 
 def _start(x, means):
@@ -86,9 +54,9 @@ def _start(x, means):
   return mass / len(x), np.maximum(variances, floor), float(floor)
 
 
-def _em(contestant, x, k, iterations):
+def _em(peer, x, k, iterations):
   means = x[:k]
-  if contestant == 'ours':
+  if peer == 'ours':
     import jax
 
     from neucrab_jax.ops import gmm
@@ -107,11 +75,11 @@ def _em(contestant, x, k, iterations):
 
     return lambda: jax.block_until_ready(fit()), score
   weights, variances, floor = _start(x, means)
-  if contestant == 'gmmx':
+  if peer == 'gmmx':
     return _gmmx(x, means, weights, variances, floor, iterations)
   from sklearn import mixture
 
-  dtype = 'f8' if contestant.endswith('f64') else 'f4'
+  dtype = 'f8' if peer.endswith('f64') else 'f4'
   x = x.astype(dtype)
 
   def fit_scikit():
@@ -152,8 +120,8 @@ def _gmmx(x, means, weights, variances, floor, iterations):
   return fit, score
 
 
-def _nleep(contestant, checkpoints, k, classes):
-  if contestant == 'ours':
+def _nleep(peer, checkpoints, k, classes):
+  if peer == 'ours':
     import jax
 
     from neucrab_jax.ops import gmm, leep, pca
@@ -193,8 +161,8 @@ def _nleep(contestant, checkpoints, k, classes):
   return run, found
 
 
-def _kmeans(contestant, x, k, iterations=25):
-  if contestant == 'ours':
+def _kmeans(peer, x, k, iterations=25):
+  if peer == 'ours':
     import jax
 
     from neucrab_jax.ops import kmeans
@@ -207,7 +175,7 @@ def _kmeans(contestant, x, k, iterations=25):
       )
 
     return fit, lambda found: {'inertia': float(found.inertia)}
-  if contestant == 'faiss':
+  if peer == 'faiss':
     import faiss
 
     def fit_faiss():
@@ -225,8 +193,8 @@ def _kmeans(contestant, x, k, iterations=25):
   return lambda: model.fit(x), lambda model: {'inertia': model.inertia_}
 
 
-def _pca(contestant, x):
-  if contestant == 'ours':
+def _pca(peer, x):
+  if peer == 'ours':
     import jax
 
     from neucrab_jax.ops import pca
@@ -237,7 +205,7 @@ def _pca(contestant, x):
     return lambda: jax.block_until_ready(pca.fit(x)), kept
   from sklearn import decomposition
 
-  x = x.astype('f8' if contestant.endswith('f64') else 'f4')
+  x = x.astype('f8' if peer.endswith('f64') else 'f4')
   model = decomposition.PCA(0.8, svd_solver='full')
   return lambda: model.fit(x), lambda model: {'dimensions': model.n_components_}
 
@@ -276,53 +244,21 @@ def _ceiling(x):
   return lambda: multiply(x).block_until_ready(), lambda _: {}
 
 
-def ceiling_flops() -> float:
-  """Of the work 'ceiling'."""
-  return 2 * _CEILING_SIDE**3
-
-
-def em_flops(work: str) -> float:
-  """Of the matmuls in a work of `EM`, those of its start included."""
-  n, d, k, iterations = EM[work]
-  return 2 * n * k * (d + iterations * 2 * (2 * d + 1))
-
-
-def make_data(work: str):
-  """The same for all contestants, and not in the time of any."""
-  if work == 'ceiling':
-    side = _CEILING_SIDE
-    return np.random.default_rng(0).normal(size=(side, side)).astype('f4')
-  if work in EM:
-    n, d, _, _ = EM[work]
-    return _mixture(n, d, 100)[0]
-  if work == 'nleep_5000x2048_500':
-    return [_features(5000, 2048, 100)]
-  if work == 'nleep_16_checkpoints':
-    dims = np.linspace(512, 2048, 16).astype(int)
-    return [_features(2000, d, 20, seed=d) for d in dims]
-  if work == 'kmeans_20000x200_1000':
-    return _mixture(20000, 200, 300)[0]
-  if work.startswith('pca'):
-    n = int(work.split('_')[1].split('x')[0])
-    return _features(n, 2048, 100)[0]
-  return _mixture(5000, 128, 50)[0]
-
-
-def prepare(work: str, contestant: str, data):
+def prepare(work: str, peer: str, data):
   """The function to time, and the one that says what it found."""
   if work == 'ceiling':
     return _ceiling(data)
-  if work in EM:
-    _, _, k, iterations = EM[work]
-    return _em(contestant, data, k, iterations)
+  if work in works.EM:
+    _, _, k, iterations = works.EM[work]
+    return _em(peer, data, k, iterations)
   if work == 'nleep_5000x2048_500':
-    return _nleep(contestant, data, 500, 100)
+    return _nleep(peer, data, 500, 100)
   if work == 'nleep_16_checkpoints':
-    return _nleep(contestant, data, 100, 20)
+    return _nleep(peer, data, 100, 20)
   if work.startswith('kmeans'):
-    return _kmeans(contestant, data, 1000)
+    return _kmeans(peer, data, 1000)
   if work.startswith('pca'):
-    return _pca(contestant, data)
+    return _pca(peer, data)
   return _seeds(data, 500, work == 'seeds_together')
 
 
@@ -338,11 +274,11 @@ def _timed(function):
 
 
 def main():
-  work, contestant, repeats, out = sys.argv[1:]
+  work, peer, repeats, out = sys.argv[1:]
   warnings.simplefilter('ignore')
-  data = make_data(work)
+  data = works.make_data(work)
   started = time.perf_counter()
-  run, found = prepare(work, contestant, data)
+  run, found = prepare(work, peer, data)
   before = _peak_mb()
   first, result = _timed(run)
   cold = time.perf_counter() - started

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings that all rankings share, with their defaults.
+
+The pages of `configs/` start from these, and say what they change.
+"""
+
+import ml_collections
+
+from neucrab_jax import measures
+from neucrab_jax.typing import Config
+
+
+def resampling() -> Config:
+  """How sure the order is."""
+  config = ml_collections.ConfigDict()
+  # Of the examples, for how sure the order is; 0 for none.
+  config.num_resamples = measures.NUM_RESAMPLES
+  config.seed = 0
+  return config
+
+
+def checkpoints_on_a_task() -> Config:
+  """Which checkpoints, on which examples, and how sure the order is."""
+  config = resampling()
+  config.task = ml_collections.ConfigDict()
+  # digits, a data set of TFDS, a folder with one sub-folder a class, or an
+  # .npz of images and labels.
+  config.task.name = 'digits'
+  config.task.split = 'train'
+  config.task.data_dir = ''  # Of TFDS; empty for its own default.
+  config.task.num_examples = 0  # A stratified sample of so many; 0 for all.
+  config.task.sample_seed = 0
+
+  # Groups, or names, separated by commas.
+  config.checkpoints = 'mini_1,control'
+  config.checkpoint_dir = ''  # Of weights that are not bundled.
+  # Of the paper's groups: vtab (the whole image at 224 px) or own.
+  config.preprocessing = 'vtab'
+  config.batch_size = 128  # Over all local devices.
+  config.cache_dir = ''  # Of features; empty for the user's cache folder.
+  return config
+
+
+def measure(name: str) -> Config:
+  """One measure, with all its options."""
+  config = ml_collections.ConfigDict()
+  config.name = name
+  config.options = measures.default_options(name)
+  return config
+
+
+def several_measures(names: tuple[str, ...]) -> Config:
+  """Measures side by side, with all options of all that there are.
+
+  Args:
+    names: of those that are asked for.
+  """
+  config = ml_collections.ConfigDict()
+  config.measures = ','.join(names)
+  config.options = ml_collections.ConfigDict()
+  for name in measures.names():
+    config.options[name] = measures.default_options(name)
+  return config
