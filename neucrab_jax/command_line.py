@@ -8,11 +8,9 @@ if __name__ == '__main__':
   command_line.start(main)
 """
 
-import json
 import pathlib
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import platformdirs
@@ -37,15 +35,6 @@ _DISTRIBUTED = flags.DEFINE_bool(
 
 # Exit statuses beside 0: something failed, the input was bad, Ctrl-C.
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-
-
-class Interrupted(Exception):
-  """Ctrl-C ended a run; the same command goes on from what was done."""
-
-
-def settings(config: Config) -> dict[str, Any]:
-  """A config as JSON has it, for `config.json` and reports."""
-  return json.loads(config.to_json_best_effort())
 
 
 def _default_workdir() -> str:
@@ -85,7 +74,7 @@ def start(main: Callable[[Config, str], int]) -> None:
   Args:
     main: takes the config and the folder for the results, and gives the exit
       status. A `ValueError`, `OSError` or `RuntimeError` from it is bad input;
-      `Interrupted` is Ctrl-C.
+      `interruption.Interrupted` is Ctrl-C.
   """
 
   def run(argv: list[str]) -> int:
@@ -98,7 +87,7 @@ def start(main: Callable[[Config, str], int]) -> None:
       jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
     try:
       return main(_CONFIG.value, _WORKDIR.value or _default_workdir())
-    except Interrupted:
+    except interruption.Interrupted:
       return INTERRUPTED
     except (ValueError, OSError, RuntimeError) as error:
       return _refuse(error)

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import filelock
+import ml_collections
 import msgspec
 import numpy as np
 
@@ -162,6 +163,11 @@ def to_json(record: Any) -> str:
 def to_builtins(record: Any) -> Any:
   """A record as the dicts, lists, numbers and strings that JSON is made of."""
   return json.loads(_ENCODER.encode(record))
+
+
+def settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """A config as JSON has it, for `config.json` and reports."""
+  return json.loads(config.to_json_best_effort())
 
 
 def write_json(path: str | os.PathLike, record: Any) -> None:

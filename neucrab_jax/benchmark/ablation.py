@@ -17,7 +17,6 @@ import jax
 import numpy as np
 
 from neucrab_jax import (
-  command_line,
   environment,
   features,
   input_files,
@@ -233,7 +232,7 @@ def sweep(config: Config, workdir: str) -> record.Ablation:
     environment=environment.current(seed=config.seed),
   )
   if parallel.is_primary():
-    given = command_line.settings(config)
+    given = storage.settings(config)
     storage.write_json(folder / 'config.json', given)
     storage.write_json(folder / 'ablation.json', ablation)
     storage.write_text(folder / 'ablation.csv', _csv(ablation))

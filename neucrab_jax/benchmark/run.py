@@ -16,9 +16,9 @@ import ml_collections
 
 from neucrab_jax import (
   checkpoints,
-  command_line,
   environment,
   input_files,
+  interruption,
   parallel,
   progress,
   storage,
@@ -112,13 +112,13 @@ def _make_rankings(
     What they predict, and a note on each checkpoint that failed.
 
   Raises:
-    command_line.Interrupted: on Ctrl-C; what was done is written.
+    interruption.Interrupted: on Ctrl-C; what was done is written.
   """
   predicted, failures = [], {}
   for run in runs:
     ranked = ranking_run.score(run, bar)
     if ranked.interrupted:
-      raise command_line.Interrupted
+      raise interruption.Interrupted
     predicted += ranked.predictions
     for ranking in ranked.rankings.values():
       for failure in ranking.failed:
@@ -240,7 +240,7 @@ def evaluate(config: Config, workdir: str) -> record.Evaluation:
 
   Raises:
     ValueError: if the input is bad.
-    command_line.Interrupted: on Ctrl-C while ranking; the next run goes on.
+    interruption.Interrupted: on Ctrl-C while ranking; the next run goes on.
   """
   if config.num_resamples < 1:
     raise ValueError(
@@ -273,7 +273,7 @@ def evaluate(config: Config, workdir: str) -> record.Evaluation:
     environment=environment.current(seed=config.seed),
   )
   if parallel.is_primary():
-    settings = command_line.settings(config)
+    settings = storage.settings(config)
     labels = {name: label for name, (label, _) in metrics.METRICS.items()}
     storage.write_json(folder / 'config.json', settings)
     storage.write_json(folder / 'evaluation.json', evaluation)

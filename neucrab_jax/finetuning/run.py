@@ -19,10 +19,10 @@ from absl import logging
 
 from neucrab_jax import (
   checkpoints,
-  command_line,
   environment,
   features,
   finetuning,
+  interruption,
   models,
   parallel,
   progress,
@@ -291,7 +291,7 @@ def finetune(config: Config, workdir: str) -> Result:
 
   Raises:
     ValueError: if the input is bad; before any long work starts.
-    command_line.Interrupted: on Ctrl-C.
+    interruption.Interrupted: on Ctrl-C.
   """
   chosen = checkpoints.select(
     config.checkpoints, config.checkpoint_dir, config.preprocessing
@@ -300,7 +300,7 @@ def finetune(config: Config, workdir: str) -> Result:
   storage.check_writable(folder)
   sweep = _Sweep(config, folder)
   sweep.check()
-  settings = command_line.settings(config)
+  settings = storage.settings(config)
   if parallel.is_primary():
     storage.write_json(folder / 'config.json', settings)
   bars = progress.NestedBars(
@@ -312,7 +312,7 @@ def finetune(config: Config, workdir: str) -> Result:
     with bars.showing():
       done, failed = _finetune_all(sweep, chosen, bars)
   except KeyboardInterrupt as interrupt:
-    raise command_line.Interrupted from interrupt
+    raise interruption.Interrupted from interrupt
   result = Result(
     sweep.task.describe(), sweep.protocol, tuple(done), tuple(failed)
   )

@@ -12,8 +12,8 @@ import pathlib
 from typing import Any
 
 from neucrab_jax import (
-  command_line,
   environment,
+  interruption,
   measures,
   parallel,
   progress,
@@ -117,7 +117,7 @@ def score(run: Run, bar: progress.Bar) -> Ranked:
     bar: advanced by the size of the candidates.
   """
   if parallel.is_primary():
-    settings = command_line.settings(run.config)
+    settings = storage.settings(run.config)
     storage.write_json(run.folder / 'config.json', settings)
   results, interrupted = scoring.score_all(
     run.candidates.candidates,
@@ -168,16 +168,16 @@ def rank(config: Config, workdir: str) -> dict[str, record.Ranking]:
 
   Raises:
     ValueError: if the input is bad; before any long work starts.
-    command_line.Interrupted: on Ctrl-C; what was done is written.
+    interruption.Interrupted: on Ctrl-C; what was done is written.
   """
   run = prepare(config, workdir)
   with progress.bar(run.candidates.size) as bar:
     ranked = score(run, bar)
   if parallel.is_primary():
     rankings = list(ranked.rankings.values())
-    page = ranking_page.render(rankings, config=command_line.settings(config))
+    page = ranking_page.render(rankings, config=storage.settings(config))
     storage.write_text(run.folder / 'report.html', page)
     ranking_table.show(rankings, run.folder)
   if ranked.interrupted:
-    raise command_line.Interrupted
+    raise interruption.Interrupted
   return ranked.rankings

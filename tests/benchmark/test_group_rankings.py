@@ -9,7 +9,7 @@ import pytest
 
 from configs import measures as measures_config
 from configs import neucrab_mini as mini_config
-from neucrab_jax import checkpoints, command_line, measures, storage
+from neucrab_jax import checkpoints, interruption, measures, storage
 from neucrab_jax.benchmark import run
 from neucrab_jax.features import extraction
 from tests.ranking import ranked
@@ -167,7 +167,7 @@ def test_after_ctrl_c_the_next_run_goes_on(config, tmp_path, monkeypatch):
   config.rank.num_threads = 1
   with monkeypatch.context() as patch:
     patch.setattr(measures, 'evaluate', interrupted)
-    with pytest.raises(command_line.Interrupted):
+    with pytest.raises(interruption.Interrupted):
       evaluate(config, str(tmp_path))
   assert not (tmp_path / 'evaluation.json').exists()
 

@@ -9,7 +9,7 @@ import pytest
 
 from configs import measure as measure_config
 from configs import nleep as nleep_config
-from neucrab_jax import checkpoints, command_line, measures, tasks
+from neucrab_jax import checkpoints, interruption, measures, tasks
 from neucrab_jax.features import extraction
 from neucrab_jax.ops import stratified
 from tests.ranking import ranked
@@ -171,7 +171,7 @@ def test_an_interrupted_run_keeps_what_is_done_and_goes_on(
 
   with monkeypatch.context() as patch:
     patch.setattr(measures, 'evaluate', interrupted)
-    with pytest.raises(command_line.Interrupted):
+    with pytest.raises(interruption.Interrupted):
       ranked.rank(config, str(tmp_path))
   left = json.loads((tmp_path / 'ranking.json').read_text())
   assert [entry['checkpoint'] for entry in left['ranking']] == [PAIR[0]]

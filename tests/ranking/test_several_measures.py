@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import measure as measure_config
-from neucrab_jax import checkpoints, command_line, measures
+from neucrab_jax import checkpoints, interruption, measures
 from neucrab_jax.features import extraction
 from tests.ranking import ranked
 
@@ -125,7 +125,7 @@ def test_what_is_scored_at_once_is_interrupted_at_once(tmp_path, monkeypatch):
   folder = ranked.make_files(tmp_path / 'flowers')
   config = ranked.several(('knn', 'lfc'), features=str(folder / '*.npz'))
   config.num_threads = 2
-  with pytest.raises(command_line.Interrupted):
+  with pytest.raises(interruption.Interrupted):
     ranked.rank_all(config, str(tmp_path / 'run'))
   left = {
     name: json.loads((tmp_path / 'run' / name / 'ranking.json').read_text())
