@@ -3,9 +3,12 @@
 
 def main(config, workdir) -> int: ...
 
+def start() -> None:
+  command_line.start(main, config='nleep.py')
+
 flags.adopt_module_key_flags(command_line)
 if __name__ == '__main__':
-  command_line.start(main)
+  start()
 """
 
 import pathlib
@@ -17,6 +20,7 @@ import platformdirs
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from neucrab_jax import interruption
 from neucrab_jax.typing import Config
 
 _CONFIG = config_flags.DEFINE_config_file('config', help_string='What to run.')
@@ -35,6 +39,53 @@ _DISTRIBUTED = flags.DEFINE_bool(
 
 # Exit statuses beside 0: something failed, the input was bad, Ctrl-C.
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+_PACKAGE = pathlib.Path(__file__).parent
+# Where the pages of `configs/` are: in a wheel, and in the repository.
+_CONFIG_FOLDERS = (_PACKAGE / 'configs', _PACKAGE.parent / 'configs')
+
+
+def _find_config(given: str) -> str:
+  """The path of a config: as given, or of the page of that name.
+
+  So `configs/nleep.py` and `nleep.py` mean the page that comes with this
+  package, wherever the command is started.
+
+  Args:
+    given: a path, and maybe an argument after a colon.
+
+  Raises:
+    FileNotFoundError: if there is neither.
+  """
+  file, colon, argument = given.partition(':')
+  if not pathlib.Path(file).exists():
+    for folder in _CONFIG_FOLDERS:
+      page = folder / pathlib.Path(file).name
+      if page.is_file():
+        return f'{page}{colon}{argument}'
+    pages = {
+      page.name for folder in _CONFIG_FOLDERS for page in folder.glob('*.py')
+    }
+    raise FileNotFoundError(
+      f'There is no config {file!r}. Give a file, or one of those that come '
+      f'with neucrab_jax: {", ".join(sorted(pages))}.'
+    )
+  return given
+
+
+def _with_config(argv: list[str], default: str) -> list[str]:
+  """The arguments, with the path of a config that can be read."""
+  argv = list(argv)
+  for index, argument in enumerate(argv[1:], start=1):
+    if argument in ('--config', '-config') and index + 1 < len(argv):
+      argv[index + 1] = _find_config(argv[index + 1])
+      return argv
+    name, equals, value = argument.partition('=')
+    if name in ('--config', '-config') and equals:
+      argv[index] = f'{name}={_find_config(value)}'
+      return argv
+  return [*argv[:1], f'--config={_find_config(default)}', *argv[1:]]
 
 
 def _default_workdir() -> str:
@@ -68,13 +119,14 @@ def _parse_flags(argv: list[str]) -> list[str]:
     sys.exit(_refuse(f'There is no setting {hint}'))
 
 
-def start(main: Callable[[Config, str], int]) -> None:
+def start(main: Callable[[Config, str], int], *, config: str) -> None:
   """Parses the flags, runs a command and exits with its status.
 
   Args:
     main: takes the config and the folder for the results, and gives the exit
       status. A `ValueError`, `OSError` or `RuntimeError` from it is bad input;
       `interruption.Interrupted` is Ctrl-C.
+    config: the page of `configs/` that is run where none is given.
   """
 
   def run(argv: list[str]) -> int:
@@ -92,6 +144,9 @@ def start(main: Callable[[Config, str], int]) -> None:
     except (ValueError, OSError, RuntimeError) as error:
       return _refuse(error)
 
-  flags.mark_flag_as_required('config')
   logging.set_verbosity(logging.WARNING)
-  app.run(run, flags_parser=_parse_flags)
+  try:
+    argv = _with_config(sys.argv, config)
+  except FileNotFoundError as error:
+    sys.exit(_refuse(error))
+  app.run(run, argv=argv, flags_parser=_parse_flags)

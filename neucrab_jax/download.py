@@ -21,10 +21,9 @@ from neucrab_jax import checkpoints, command_line, progress, storage
 from neucrab_jax.checkpoints import archives
 
 _GROUP = flags.DEFINE_string(
-  'group', None, 'Group, or groups and names of checkpoints between commas.'
+  'group', '', 'Group, or groups and names of checkpoints between commas.'
 )
 _DIR = flags.DEFINE_string('dir', 'rank_ckpt', 'Folder for the weights.')
-flags.mark_flag_as_required('group')
 
 # All of the paper's own networks are in one archive.
 RANK_CKPT_URL = (
@@ -91,7 +90,7 @@ def download(selection: str, folder: str) -> list[str]:
 def main(argv: list[str]) -> int:
   del argv
   try:
-    failures = download(_GROUP.value or '', _DIR.value)
+    failures = download(_GROUP.value, _DIR.value)
   except (ValueError, OSError) as error:
     print(f'download: {error}', file=sys.stderr)
     return command_line.BAD_INPUT
@@ -109,5 +108,9 @@ def main(argv: list[str]) -> int:
   return 0
 
 
-if __name__ == '__main__':
+def start() -> None:
   app.run(main)
+
+
+if __name__ == '__main__':
+  start()

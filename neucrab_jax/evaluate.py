@@ -27,5 +27,9 @@ def main(config: Config, workdir: str) -> int:
   return 0
 
 
+def start() -> None:
+  command_line.start(main, config='neucrab_mini.py')
+
+
 if __name__ == '__main__':
-  command_line.start(main)
+  start()

@@ -26,5 +26,9 @@ def main(config: Config, workdir: str) -> int:
   return command_line.FAILED if result.failed else 0
 
 
+def start() -> None:
+  command_line.start(main, config='finetune.py')
+
+
 if __name__ == '__main__':
-  command_line.start(main)
+  start()

@@ -24,5 +24,9 @@ def main(config: Config, workdir: str) -> int:
   return command_line.FAILED if failed else 0
 
 
+def start() -> None:
+  command_line.start(main, config='nleep.py')
+
+
 if __name__ == '__main__':
-  command_line.start(main)
+  start()
