@@ -60,8 +60,8 @@ def test_standard_error_is_the_spread_over_other_examples(name):
 
 @pytest.fixture
 def between_variance(monkeypatch):
-  """The measure of ten lines that the README adds."""
-  readme = pathlib.Path(__file__).parents[2] / 'README.md'
+  """The measure of ten lines that CONTRIBUTING.md adds."""
+  readme = pathlib.Path(__file__).parents[2] / 'CONTRIBUTING.md'
   (source,) = (
     block.split('```')[0]
     for block in readme.read_text(encoding='utf-8').split('```python\n')
