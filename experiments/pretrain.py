@@ -17,6 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
+import msgspec
 import numpy as np
 import optax
 from absl import app, flags, logging
@@ -28,6 +29,7 @@ import neucrab_jax
 from experiments import generative, objectives, sources
 from experiments import recipes as recipes_lib
 from neucrab_jax import models, spelling, storage
+from neucrab_jax.checkpoints import pretraining
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train.')
 
@@ -177,7 +179,7 @@ def pretrain(
   *,
   steps: int | None = None,
   tick=lambda: None,
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[dict[str, np.ndarray], pretraining.Pretraining]:
   """Makes one checkpoint.
 
   Args:
@@ -233,23 +235,23 @@ def pretrain(
   )
   stored = _stored(state[0])
   trained = bool(recipe.objectives)
-  return stored, {
-    'command': (
+  return stored, pretraining.Pretraining(
+    command=(
       'python -m experiments.pretrain --config=configs/pretrain.py '
       f'--config.checkpoints={name}'
     ),
-    'recipe': {**dataclasses.asdict(recipe), 'steps': steps},
-    'num_parameters': sum(
+    recipe=pretraining.Recipe(**dataclasses.asdict(recipe), steps=steps),
+    num_parameters=sum(
       array.size for path, array in stored.items() if path.startswith('params/')
     ),
-    'first_losses': losses,
-    'final_loss': round(float(loss), 4) if trained else None,
-    'final_accuracy': round(float(accuracy), 4) if accuracy >= 0 else None,
-    'versions': {
+    first_losses=tuple(losses),
+    final_loss=round(float(loss), 4) if trained else None,
+    final_accuracy=round(float(accuracy), 4) if accuracy >= 0 else None,
+    versions={
       'neucrab_jax': neucrab_jax.__version__,
       'jax': jax.__version__,
     },
-  }
+  )
 
 
 def _select(selection: str) -> dict[str, str]:
@@ -303,7 +305,8 @@ def main(argv):
       bars.update(bar, completed=steps[name] or 1)
       weights = pathlib.Path(config.out) / group / f'{name}.npz'
       storage.write_npz(weights, stored, compress=True)
-      record['sha256'] = hashlib.sha256(weights.read_bytes()).hexdigest()
+      digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+      record = msgspec.structs.replace(record, sha256=digest)
       storage.write_json(weights.with_suffix('.json'), record)
 
 

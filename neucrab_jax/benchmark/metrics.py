@@ -14,6 +14,7 @@ Reference:
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -69,6 +70,11 @@ def _check_k(k: int) -> None:
     raise ValueError(f'k must be at least 1, not {k}.')
 
 
+def _statistic(found: Any) -> float:
+  # SciPy makes the types of its results when it is imported.
+  return float(found.statistic)
+
+
 def kendall_tau(scores: Vector, accuracies: Vector) -> float:
   """Kendall's τ-b: concordant less discordant pairs, over those not tied.
 
@@ -90,7 +96,7 @@ def kendall_tau(scores: Vector, accuracies: Vector) -> float:
     Kendall, "The treatment of ties in ranking problems", Biometrika, 1945.
   """
   x, y = pair(scores, accuracies)
-  return float(stats.kendalltau(x, y)[0])
+  return _statistic(stats.kendalltau(x, y))
 
 
 def weighted_kendall_tau(scores: Vector, accuracies: Vector) -> float:
@@ -114,7 +120,7 @@ def weighted_kendall_tau(scores: Vector, accuracies: Vector) -> float:
   """
   x, y = pair(scores, accuracies)
   with np.errstate(invalid='ignore', divide='ignore'):
-    return float(stats.weightedtau(x, y)[0])
+    return _statistic(stats.weightedtau(x, y))
 
 
 def pearson(scores: Vector, accuracies: Vector) -> float:
@@ -133,7 +139,7 @@ def pearson(scores: Vector, accuracies: Vector) -> float:
   x, y = pair(scores, accuracies)
   with warnings.catch_warnings():
     warnings.simplefilter('ignore', stats.ConstantInputWarning)
-    return float(stats.pearsonr(x, y)[0])
+    return _statistic(stats.pearsonr(x, y))
 
 
 def rel_at_k(scores: Vector, accuracies: Vector, k: int = 1) -> float:

@@ -7,7 +7,6 @@ again.
 """
 
 import hashlib
-import json
 import os
 import pathlib
 import shutil
@@ -17,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 
+import msgspec
 import requests
 
 from neucrab_jax import storage
@@ -30,28 +30,43 @@ _TIMEOUT = (10, 60)
 Report = Callable[[int, int | None], None]
 
 
+class Held(
+  msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
+  """A file that is there.
+
+  Attributes:
+    size: bytes.
+    sha256: of them.
+    url: where it is from; None for one that was unpacked.
+    archive: what it was unpacked from; None for one that was downloaded.
+  """
+
+  size: int
+  sha256: str
+  url: str | None = None
+  archive: str | None = None
+
+
 class Folder:
   """A folder of weights, and what is known of the files in it."""
 
   def __init__(self, path: str | os.PathLike):
     self.path = pathlib.Path(path).expanduser()
     self._manifest = self.path / _MANIFEST
-    self._known: dict[str, dict] = {}
+    self._known: dict[str, Held] = {}
     if self._manifest.exists():
       try:
-        self._known = json.loads(self._manifest.read_text(encoding='utf-8'))
-      except ValueError as error:
+        self._known = storage.read_json(self._manifest, dict[str, Held])
+      except storage.DamagedFileError as error:
         raise storage.DamagedFileError(
-          f'{str(self._manifest)!r} is damaged: {error}. Delete it, for files '
-          'to be recorded as they are.'
+          f'{error} Delete it, for files to be recorded as they are.'
         ) from error
 
   def members(self, archive: str) -> list[str]:
     """The files that were unpacked from an archive."""
     return [
-      name
-      for name, entry in self._known.items()
-      if entry.get('archive') == archive
+      name for name, entry in self._known.items() if entry.archive == archive
     ]
 
   def holds(self, name: str, report: Report) -> bool:
@@ -59,14 +74,14 @@ class Folder:
     entry, path = self._known.get(name), self.path / name
     if entry is None or not path.exists():
       return False
-    if path.stat().st_size != entry['size']:
+    if path.stat().st_size != entry.size:
       return False
-    return _sha256(path, report) == entry['sha256']
+    return _sha256(path, report) == entry.sha256
 
   def record(self, name: str, sha256: str, **origin: str) -> None:
     """Remembers a file as it is now."""
     size = (self.path / name).stat().st_size
-    self._known[name] = {'size': size, 'sha256': sha256, **origin}
+    self._known[name] = Held(size=size, sha256=sha256, **origin)
     storage.write_json(self._manifest, self._known)
 
   def fetch(self, name: str, url: str, report: Report) -> str:
@@ -83,7 +98,7 @@ class Folder:
     """
     path = self.path / name
     entry = self._known.get(name)
-    if not path.exists() or (entry and path.stat().st_size != entry['size']):
+    if not path.exists() or (entry and path.stat().st_size != entry.size):
       path.unlink(missing_ok=True)
       try:
         _download(url, path, report)
@@ -95,9 +110,9 @@ class Folder:
           f'without a network, put that file at {str(path)!r} first.'
         ) from error
     sha256 = _sha256(path, report)
-    if entry and sha256 != entry['sha256']:
+    if entry and sha256 != entry.sha256:
       raise storage.DamagedFileError(
-        f'{str(path)!r} has SHA-256 {sha256}, but had {entry["sha256"]} when '
+        f'{str(path)!r} has SHA-256 {sha256}, but had {entry.sha256} when '
         'it was first downloaded: it is damaged, or another file now. '
         'Delete it to download it again, and its entry in '
         f'{str(self._manifest)!r} to accept what comes.'

@@ -19,11 +19,12 @@ Reference:
 """
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
+from neucrab_jax import storage
 from neucrab_jax.checkpoints import spec
+from neucrab_jax.checkpoints.pretraining import Pretraining
 
 _BUNDLED = pathlib.Path(__file__).parent
 
@@ -69,18 +70,17 @@ def _bundled(group: str, *names: str) -> tuple[spec.Checkpoint, ...]:
   found = []
   for name in names:
     path = _BUNDLED / group / f'{name}.npz'
-    record = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))
-    recipe = record['recipe']
+    made = storage.read_json(path.with_suffix('.json'), Pretraining)
     # Accuracies of other objectives are of other tasks.
-    classifies = 'classify' in recipe['objectives']
+    classifies = 'classify' in made.recipe.objectives
     found.append(
       spec.Checkpoint(
         name=name,
-        architecture=recipe['architecture'],
+        architecture=made.recipe.architecture,
         path=str(path),
         group=group,
         image_size=32,
-        upstream_accuracy=record['final_accuracy'] if classifies else None,
+        upstream_accuracy=made.final_accuracy if classifies else None,
       )
     )
   return tuple(found)
