@@ -88,7 +88,7 @@ def test_another_seed_gives_other_weights(config, monkeypatch):
   name = 'params/conv1/kernel'
   assert (one[name] != other[name]).mean() > 0.9
   assert record.final_loss is None
-  assert record['final_accuracy'] is None
+  assert record.final_accuracy is None
 
 
 def test_weights_are_stored_to_be_restored(tmp_path, run):
