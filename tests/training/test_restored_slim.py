@@ -2,12 +2,12 @@
 """A network of TF-slim, restored from generated weights, learns a toy task."""
 
 import numpy as np
-import parity
 import pytest
 
 from neucrab_jax import checkpoints, records, training
 from neucrab_jax.checkpoints import naming
 from neucrab_jax.training import network
+from tests.models import parity
 
 _SIZE = 64
 
