@@ -6,7 +6,10 @@ tests start have it too.
 """
 
 import os
+import pathlib
 import tempfile
+
+import pytest
 
 # Threads of LAPACK wait by spinning: on matrices this small, and with as many
 # workers as cores, that takes thirty times as long as the work.
@@ -34,3 +37,25 @@ def pytest_configure(config):
 def pytest_unconfigure():
   if _folder is not None:
     _folder.cleanup()
+
+
+def _make_home(folder: pathlib.Path) -> dict[str, str]:
+  cache = folder / 'cache' / 'neucrab_jax'
+  cache.mkdir(parents=True)
+  # Where commands keep compiled programs.
+  (cache / 'compiled').symlink_to(os.environ['JAX_COMPILATION_CACHE_DIR'])
+  return {
+    'HOME': str(folder),
+    'XDG_CACHE_HOME': str(folder / 'cache'),
+    'COLUMNS': '160',
+  }
+
+
+@pytest.fixture(scope='session')
+def make_home():
+  """Makes a command's home, where no cache of another run is met.
+
+  Given a folder, it returns the environment; compiled programs alone are those
+  of the session.
+  """
+  return _make_home

@@ -13,11 +13,15 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 
+@pytest.fixture
+def home(make_home, tmp_path):
+  return make_home(tmp_path)
+
+
 def run(binary, *arguments, home):
-  caches = {'HOME': str(home), 'XDG_CACHE_HOME': str(home / 'cache')}
   return subprocess.run(
     [sys.executable, '-m', f'neucrab_jax.{binary}', *arguments],
-    env={**os.environ, **caches, 'COLUMNS': '160'},
+    env={**os.environ, **home},
     cwd=ROOT,
     capture_output=True,
     text=True,
@@ -26,7 +30,7 @@ def run(binary, *arguments, home):
 
 
 @pytest.mark.slow
-def test_two_commands_from_features_to_a_judgement(tmp_path):
+def test_two_commands_from_features_to_a_judgement(home, tmp_path):
   labels = np.arange(60) % 3
   rng = np.random.default_rng(0)
   folder = tmp_path / 'flowers'
@@ -43,7 +47,7 @@ def test_two_commands_from_features_to_a_judgement(tmp_path):
     '--config=configs/features.py:knn',
     f'--config.features={folder}/*.npz',
     f'--workdir={tmp_path}/knn',
-    home=tmp_path,
+    home=home,
   )
   assert ranked.returncode == 0, ranked.stderr
   judged = run(
@@ -52,7 +56,7 @@ def test_two_commands_from_features_to_a_judgement(tmp_path):
     f'--config.rankings={tmp_path}/knn/ranking.json',
     f'--config.accuracies={tmp_path}/flowers.csv',
     f'--workdir={tmp_path}/judged',
-    home=tmp_path,
+    home=home,
   )
   assert judged.returncode == 0, judged.stderr
   assert 'knn' in judged.stdout
@@ -62,12 +66,12 @@ def test_two_commands_from_features_to_a_judgement(tmp_path):
     assert (tmp_path / 'judged' / file).stat().st_size > 0
 
 
-def test_bad_input_gives_one_clear_line_and_status_2(tmp_path):
+def test_bad_input_gives_one_clear_line_and_status_2(home, tmp_path):
   done = run(
     'evaluate',
     '--config=configs/evaluate.py',
     f'--workdir={tmp_path}',
-    home=tmp_path,
+    home=home,
   )
   assert done.returncode == 2
   assert 'evaluate: checkpoints: there are no accuracies' in done.stderr

@@ -12,6 +12,9 @@ import time
 
 import pytest
 
+from neucrab_jax import finetune
+from tests import in_process
+
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = '--config=configs/finetune.py'
 QUICK = (
@@ -21,11 +24,8 @@ QUICK = (
 
 
 @pytest.fixture(scope='module')
-def environment(tmp_path_factory):
-  """A home of its own, so that no cache of an earlier run is met."""
-  home = str(tmp_path_factory.mktemp('home'))
-  own = {'HOME': home, 'XDG_CACHE_HOME': f'{home}/cache', 'COLUMNS': '100'}
-  return {**os.environ, **own}
+def environment(make_home, tmp_path_factory):
+  return {**os.environ, **make_home(tmp_path_factory.mktemp('home'))}
 
 
 def start(environment, *arguments):
@@ -158,9 +158,12 @@ def test_a_failing_checkpoint_gives_status_1(environment, tmp_path):
   ],
 )
 def test_bad_input_gives_one_clear_line_and_status_2(
-  arguments, message, environment, tmp_path
+  arguments, message, tmp_path, monkeypatch
 ):
-  status, _, errors = run(environment, *arguments, f'--workdir={tmp_path}/run')
+  monkeypatch.chdir(ROOT)
+  status, _, errors = in_process.run(
+    'finetune', finetune.start, *arguments, f'--workdir={tmp_path}/run'
+  )
   assert status == 2
   assert message in errors
   assert errors.startswith('finetune: ')

@@ -2,13 +2,13 @@
 """A network of TF-slim, restored from generated weights, learns a toy task."""
 
 import numpy as np
-import parity
 import pytest
 
 from neucrab_jax import checkpoints, storage
 from neucrab_jax.checkpoints import tf_names
 from neucrab_jax.finetuning import batches, network, trainer
 from neucrab_jax.finetuning.protocol import Protocol
+from tests.models import parity
 
 _SIZE = 64
 

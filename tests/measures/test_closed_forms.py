@@ -8,7 +8,7 @@ import scipy.linalg
 import scipy.special
 from scipy import stats
 from sklearn import covariance as covariances
-from sklearn import decomposition, linear_model, preprocessing
+from sklearn import decomposition, preprocessing
 
 from neucrab_jax import measures
 from neucrab_jax.measures import registry
@@ -160,17 +160,19 @@ def ridge_loo(x, labels, log_loss=False):
   """By its definition: one regression for each example left out."""
   x = preprocessing.StandardScaler().fit_transform(x)
   one_hot = np.eye(labels.max() + 1)[labels]
+  strengths = np.logspace(-6, 0, 13) * (x**2).sum()
+  # [strengths, N, C]
+  predicted = np.zeros((len(strengths), *one_hot.shape))
+  for i in range(len(x)):
+    rest, targets = np.delete(x, i, 0), np.delete(one_hot, i, 0)
+    offset, intercept = rest.mean(axis=0), targets.mean(axis=0)
+    # One decomposition for all strengths.
+    u, s, vt = np.linalg.svd(rest - offset, full_matrices=False)
+    shrunk = s / (s**2 + strengths[:, None])
+    z = vt @ (x[i] - offset)
+    predicted[:, i] = (z * shrunk) @ (u.T @ (targets - intercept)) + intercept
   best = -np.inf
-  for share in np.logspace(-6, 0, 13):
-    strength = share * (x**2).sum()
-    left_out = np.stack(
-      [
-        linear_model.Ridge(strength, solver='cholesky')
-        .fit(np.delete(x, i, 0), np.delete(one_hot, i, 0))
-        .predict(x[i : i + 1])[0]
-        for i in range(len(x))
-      ]
-    )
+  for left_out in predicted:
     if log_loss:
       variance = ((left_out - one_hot) ** 2).mean()
       logs = scipy.special.log_softmax(left_out / variance, axis=1)

@@ -133,7 +133,8 @@ def test_no_nan_at_the_edges(name, edge):
   elif edge == 'duplicates':
     x = np.repeat(x[:4], 10, axis=0)
   elif edge == 'single':
-    labels = np.where(np.arange(40) == 7, 5, labels)
+    # Still five classes: another number of them is another program.
+    labels = np.where(np.arange(40) == 7, 4, labels % 4)
   elif edge == 'tiny':
     x = x * np.float32(1e-30)
   probs = problems.make_source_probs(labels)
@@ -180,19 +181,27 @@ BAD_FEATURES = {
 }
 
 
-@pytest.mark.parametrize('name', NAMES)
+# One measure of features, and one of probabilities: the check is everyone's.
+@pytest.mark.parametrize('name', ['knn', 'leep'])
 @pytest.mark.parametrize('bad', BAD_FEATURES)
 def test_bad_features_are_refused(name, bad, problem):
   x, labels, probs = problem
   spoil, message = BAD_FEATURES[bad]
-  if name in BLIND:
-    pytest.skip('It sees no features.')
   if takes(name, 'source_probs'):
     probs = spoil(np.pad(probs, ((0, 0), (0, 16))))
   else:
     x = spoil(x)
   with pytest.raises(ValueError, match=message):
     score(name, x, labels, probs)
+
+
+@pytest.mark.parametrize('name', [n for n in NAMES if n not in BLIND])
+def test_every_measure_has_its_features_checked(name, problem):
+  x, labels, probs = problem
+  given = [x, probs]
+  given[takes(name, 'source_probs')] = np.full((40, 24), np.nan)
+  with pytest.raises(ValueError, match=r'NaN or Inf.*row 0'):
+    score(name, given[0], labels, given[1])
 
 
 BAD_LABELS = {
@@ -209,13 +218,19 @@ BAD_LABELS = {
 }
 
 
-@pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('bad', BAD_LABELS)
-def test_bad_labels_are_refused(name, bad, problem):
+def test_bad_labels_are_refused(bad, problem):
   x, labels, probs = problem
   spoil, message = BAD_LABELS[bad]
   with pytest.raises(ValueError, match=message):
-    score(name, x, spoil(labels), probs)
+    score('knn', x, spoil(labels), probs)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_measure_has_its_labels_checked(name, problem):
+  x, labels, probs = problem
+  with pytest.raises(ValueError, match='at least two classes'):
+    score(name, x, 0 * labels, probs)
 
 
 def test_unknown_measure_names_the_nearest():

@@ -3,6 +3,7 @@ import jax
 import numpy as np
 import problems
 import pytest
+from scipy import stats
 from sklearn import cluster, decomposition, mixture
 
 from neucrab_jax import measures
@@ -42,7 +43,7 @@ def nleep_oracle(x, labels, *, seed):
 @pytest.mark.parametrize('kind', problems.KINDS)
 def test_agrees_with_scikit_learn_within_the_spread_over_seeds(kind):
   x, labels = problems.make(kind)
-  ours = measures.evaluate('nleep', features=x, labels=labels, num_seeds=8)
+  ours = measures.evaluate('nleep', features=x, labels=labels, num_resamples=0)
   theirs = [nleep_oracle(x, labels, seed=seed) for seed in range(8)]
   spread = max(ours.std, np.std(theirs, ddof=1))
   rounding = 1e-6  # Of f32, where the score is saturated and has no spread.
@@ -123,31 +124,34 @@ def test_better_features_score_higher():
 
 def test_too_few_examples_reduce_the_components_with_a_warning():
   x, labels = problems.make('plain', num_examples=20)
-  found = measures.evaluate('nleep', features=x, labels=labels)
+  found = measures.evaluate('nleep', features=x, labels=labels, num_resamples=0)
   assert any('25 components for 20 examples' in w for w in found.warnings)
   assert found.score <= 0
 
 
 def test_saturation_is_told():
   x, labels = problems.make('separable')
-  found = measures.evaluate('nleep', features=x, labels=labels)
+  found = measures.evaluate('nleep', features=x, labels=labels, num_resamples=0)
   assert any('saturated' in warning for warning in found.warnings)
 
 
 def test_em_that_does_not_converge_is_told():
   x, labels = problems.make('plain')
   found = measures.evaluate(
-    'nleep', features=x, labels=labels, max_iterations=1
+    'nleep', features=x, labels=labels, num_resamples=0, max_iterations=1
   )
   assert any('without converging' in warning for warning in found.warnings)
 
 
 def test_constant_features_give_the_entropy_of_the_labels():
-  labels = np.repeat([0, 1, 1, 1], 25)
+  # Of the shapes of `problems`, whose programs are compiled.
+  counts = np.array([10, 20, 30, 60, 180])
   found = measures.score(
-    'nleep', features=np.ones((100, 4), np.float32), labels=labels
+    'nleep',
+    features=np.ones((300, 24), np.float32),
+    labels=np.repeat(np.arange(5), counts),
   )
-  assert found == pytest.approx(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
+  assert found == pytest.approx(-stats.entropy(counts))
 
 
 # What is known of each public implementation: its covariance, how many
@@ -172,8 +176,9 @@ PUBLIC = {
 @pytest.mark.parametrize('variant', PUBLIC)
 def test_variants_are_the_public_code_from_the_same_start(variant, monkeypatch):
   covariance, components, summarise = PUBLIC[variant]
-  x, labels = problems.make('plain', num_examples=400, num_classes=4)
-  k = components(400, 4)
+  # So many that all variants have as many components, and one program.
+  x, labels = problems.make('plain', num_examples=200, num_classes=4)
+  k = components(200, 4)
   z = decomposition.PCA(0.8, svd_solver='full').fit_transform(
     np.asarray(x, np.float64)
   )

@@ -19,6 +19,7 @@ from flax import traverse_util
 
 from neucrab_jax import models
 from neucrab_jax.checkpoints import tf_names
+from tests.models import quick
 
 FOLDER = pathlib.Path(__file__).parents[1] / 'testdata' / 'parity'
 
@@ -65,6 +66,7 @@ def _draw(name: str, shape, gain: float) -> np.ndarray:
   return values * np.float32(gain)
 
 
+@functools.lru_cache(maxsize=1)
 def weights(architecture: str) -> dict[str, np.ndarray]:
   """Every variable of the original's checkpoint, by its TensorFlow name."""
   return {
@@ -112,7 +114,7 @@ def check(architecture: str, size: int) -> None:
   """Asserts that features, and at the network's own size logits, agree."""
   expected = reference(architecture)
   module, variables = network(architecture)
-  outputs = jax.jit(module.apply)(variables, images(size))
+  outputs = quick.jit(module.apply)(variables, images(size))
   features = expected[f'features_{size}']
   if features.ndim == 4:  # The original leaves them spatial.
     features = features.mean((1, 2))

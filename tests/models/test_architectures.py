@@ -40,8 +40,9 @@ def test_every_family_is_tested_in_small():
 def test_gives_features_and_logits(name, num_classes):
   module = models.build(name, num_classes=num_classes)
   images = jnp.zeros((2, SIZE, SIZE, 3))
-  variables = jax.eval_shape(module.init, jax.random.key(0), images)
-  outputs = jax.eval_shape(module.apply, variables, images)
+  outputs, _ = jax.eval_shape(
+    module.init_with_output, jax.random.key(0), images
+  )
   assert outputs.features.ndim == 2
   assert outputs.features.shape[0] == 2
   assert outputs.features.dtype == np.float32

@@ -7,6 +7,7 @@ import pytest
 from flax import traverse_util
 
 from neucrab_jax.models import biggan
+from tests.models import quick
 
 WIDTH = 8
 MULTIPLES = (1, 2, 4, 4)
@@ -87,7 +88,8 @@ def oracle(variables, x):
 @pytest.mark.parametrize('size', [32, 45])
 def test_computes_what_the_original_does(network, size):
   module, variables = network
-  found = np.asarray(module.apply(variables, images(size)).features)
+  outputs = quick.jit(module.apply)(variables, images(size))
+  found = np.asarray(outputs.features)
   expected, _ = oracle(variables, images(size))
   assert found.shape == (3, WIDTH * MULTIPLES[-1])
   error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
@@ -96,8 +98,9 @@ def test_computes_what_the_original_does(network, size):
 
 def test_training_moves_the_singular_vectors(network):
   module, variables = network
-  _, updated = module.apply(
-    variables, images(32), train=True, mutable=['batch_stats']
+  apply = quick.jit(module.apply, static_argnames=('train', 'mutable'))
+  _, updated = apply(
+    variables, images(32), train=True, mutable=('batch_stats',)
   )
   flat = traverse_util.flatten_dict(updated['batch_stats'])
   _, expected = oracle(variables, images(32))

@@ -23,6 +23,7 @@ from neucrab_jax.models import (
   resnet_v2,
   vtab_resnet,
 )
+from tests.models import quick
 
 
 class Small(NamedTuple):
@@ -81,9 +82,13 @@ families = pytest.mark.parametrize('family', SMALL)
 TOO_SMALL = [family for family, small in SMALL.items() if small.size != 32]
 
 
-def images(size):
+# Enough for a dropout of 0.001 to be seen.
+NUM_IMAGES = 64
+
+
+def images(size, *, n=NUM_IMAGES):
   rng = np.random.default_rng(0)
-  return rng.uniform(-1, 1, (2, size, size, 3)).astype('f4')
+  return rng.uniform(-1, 1, (n, size, size, 3)).astype('f4')
 
 
 @functools.cache
@@ -100,7 +105,8 @@ def build(family):
     return values.astype('f4')
 
   variables = jax.tree.map(draw, shapes)
-  return jax.jit(module.apply, static_argnames=('train', 'mutable')), variables
+  apply = quick.jit(module.apply, static_argnames=('train', 'mutable'))
+  return apply, variables
 
 
 @families
@@ -115,7 +121,7 @@ def test_training_moves_the_statistics_and_inference_does_not(family):
       rngs={'dropout': jax.random.key(0)},
     )
     assert np.isfinite(outputs.features).all()
-    assert outputs.logits.shape == (2, 5)
+    assert outputs.logits.shape == (NUM_IMAGES, 5)
     same = jax.tree.map(
       np.array_equal, updated['batch_stats'], variables['batch_stats']
     )
@@ -130,8 +136,7 @@ def test_dropout_is_for_the_head_in_training_only(family):
   def run(seed):
     outputs, _ = apply(
       variables,
-      # Some more, for a rate of 0.001 to be seen.
-      np.tile(images(SMALL[family].size), (32, 1, 1, 1)),
+      images(SMALL[family].size),
       train=True,
       mutable=('batch_stats',),
       rngs={'dropout': jax.random.key(seed)},
@@ -149,4 +154,4 @@ def test_an_image_too_small_is_told_the_smallest(family):
   apply, variables = build(family)
   size = SMALL[family].size
   with pytest.raises(ValueError, match=f'{size - 1}×{size - 1}.*{size}×{size}'):
-    apply(variables, images(size - 1))
+    apply(variables, images(size - 1, n=2))

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every network against what the original graph gives, at each of its sizes."""
 
-import parity
 import pytest
 
 from neucrab_jax import models
+from tests.models import parity
 
 ORIGINALS = sorted(f.stem for f in parity.FOLDER.glob('*.npz'))
 
+# All sizes of an architecture in a row: its weights are drawn once.
 CASES = [
   (architecture, size)
   for architecture in ORIGINALS
