@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 
 from neucrab_jax import (
   environment,
@@ -43,8 +44,8 @@ _EM = {
 
 
 def sweep_scores(
-  x: np.ndarray,
-  labels: np.ndarray,
+  x: Float[np.ndarray, 'N D'],
+  labels: Int[np.ndarray, 'N'],
   *,
   energies: Sequence[float],
   components_per_class: Sequence[int],
@@ -52,7 +53,7 @@ def sweep_scores(
   num_seeds: int,
   seed: int,
   advance: Callable[[int], None] = lambda count: None,
-) -> Iterator[tuple[float, int, str, np.ndarray]]:
+) -> Iterator[tuple[float, int, str, Float[np.ndarray, 'S']]]:
   """NLEEP of one checkpoint under every combination of its parameters.
 
   One PCA, with the most energy, serves all; less of it is fewer of its columns.

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Aligns scores with accuracies: the same checkpoints, the same tasks.
 
-What did not find its counterpart is left out, and told. Predictors are the
-measures, the controls that anyone could use instead, and other accuracies,
-whose agreement with these is a ceiling.
+What has no counterpart is left out, and told. Predictors are the measures, the
+controls that anyone could use instead, and other accuracies, as a ceiling.
 
 Axes: C predictors, T tasks, M checkpoints.
 """
@@ -12,6 +11,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from neucrab_jax import spelling
 from neucrab_jax.benchmark.record import Role
@@ -68,8 +68,8 @@ class AlignedScores:
   tasks: tuple[str, ...]
   checkpoints: tuple[str, ...]
   predictors: tuple[Predictor, ...]
-  scores: np.ndarray
-  accuracies: np.ndarray
+  scores: Float[np.ndarray, 'C T M']
+  accuracies: Float[np.ndarray, 'T M']
   known: Mapping[str, Mapping[str, KnownAccuracy]]
   notes: tuple[str, ...] = ()
 
@@ -260,7 +260,7 @@ def _shortcomings(
     paired = ~np.isnan(scores[t]) & ~np.isnan(accuracies[t])
     counts.append(int(paired.sum()))
     values = scores[t, paired]
-    if len(values) and (values == values[0]).all():
+    if len(set(values)) == 1:
       notes.append(
         f'All {len(values)} scores of {name} on {task} are equal: '
         'there is no τ and no correlation; Rel and Recall are those of chance.'

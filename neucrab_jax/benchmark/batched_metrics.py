@@ -22,7 +22,13 @@ NaN where the metric is not defined.
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float, Num
 from scipy import special
+
+# [M], or [R, M] where they are resampled.
+Values = Num[np.ndarray, '... M']
+# [R]; a scalar where nothing is resampled.
+Found = Float[np.ndarray | np.floating, '...']
 
 # Numbers of an [R, M, M] array at once: some 32 MB in f64.
 _BLOCK = 4_000_000
@@ -54,9 +60,7 @@ def _tau(
   return np.mean(pairs, axis=0)
 
 
-def kendall_tau(
-  scores: np.ndarray, accuracies: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def kendall_tau(scores: Values, accuracies: Values, weights: Values) -> Found:
   return _tau(scores, accuracies, weights, weights)
 
 
@@ -79,8 +83,8 @@ def _hyperbolic(
 
 
 def weighted_kendall_tau(
-  scores: np.ndarray, accuracies: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+  scores: Values, accuracies: Values, weights: Values
+) -> Found:
   return _tau(
     scores,
     accuracies,
@@ -90,9 +94,7 @@ def weighted_kendall_tau(
   )
 
 
-def pearson(
-  scores: np.ndarray, accuracies: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def pearson(scores: Values, accuracies: Values, weights: Values) -> Found:
   total = np.sum(weights, axis=-1, keepdims=True)
 
   def centred(x):
@@ -120,7 +122,7 @@ def _count(there: np.ndarray, relation: np.ndarray) -> np.ndarray:
 
 def _top(
   scores: np.ndarray, there: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | np.integer]:
   """Who is among the k highest scores, and who might be.
 
   Returns:
@@ -142,8 +144,8 @@ def _binomials(size: int, k: int) -> np.ndarray:
 
 
 def rel_at_k(
-  scores: np.ndarray, accuracies: np.ndarray, weights: np.ndarray, *, k: int
-) -> np.ndarray:
+  scores: Values, accuracies: Values, weights: Values, *, k: int
+) -> Found:
   there = (weights > 0).astype(np.float64)
   surely, tied, places = _top(scores, there, k)
   most = np.max(np.where(there > 0, accuracies, -np.inf), axis=-1)
@@ -173,8 +175,8 @@ def rel_at_k(
 
 
 def recall_at_k(
-  scores: np.ndarray, accuracies: np.ndarray, weights: np.ndarray, *, k: int
-) -> np.ndarray:
+  scores: Values, accuracies: Values, weights: Values, *, k: int
+) -> Found:
   there = (weights > 0).astype(np.float64)
   surely, tied, places = _top(scores, there, k)
   known = np.where(there > 0, accuracies, -np.inf)
@@ -190,8 +192,8 @@ def recall_at_k(
 
 
 def recall_at_k_sfda(
-  scores: np.ndarray, accuracies: np.ndarray, weights: np.ndarray, *, k: int
-) -> np.ndarray:
+  scores: Values, accuracies: Values, weights: Values, *, k: int
+) -> Found:
   there = (weights > 0).astype(np.float64)
   known = np.where(there > 0, scores, -np.inf)
   first = (known == np.max(known, axis=-1, keepdims=True)) & (there > 0)
@@ -215,10 +217,10 @@ METRICS: dict[str, Callable[..., np.ndarray]] = {
 
 def agreement(
   metric: str,
-  scores: np.ndarray,
-  accuracies: np.ndarray,
-  weights: np.ndarray,
-) -> np.ndarray:
+  scores: Values,
+  accuracies: Values,
+  weights: Num[np.ndarray, 'R M'],
+) -> Num[np.ndarray, 'R']:
   """One metric over resamples; a NaN score or accuracy has no weight.
 
   Args:

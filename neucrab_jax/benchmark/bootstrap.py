@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 
 import numpy as np
+from jaxtyping import Float, Num
 
 from neucrab_jax.benchmark import batched_metrics
 from neucrab_jax.benchmark.alignment import AlignedScores
@@ -32,13 +33,15 @@ class Draws:
     phases: [R] in [0, 1), which resample of the scores; or none.
   """
 
-  weights: np.ndarray
-  task_weights: np.ndarray
-  accuracies: tuple[np.ndarray, ...]
-  phases: np.ndarray | None = None
+  weights: Num[np.ndarray, 'R M']
+  task_weights: Num[np.ndarray, 'R T']
+  accuracies: tuple[Float[np.ndarray, '... M'], ...]
+  phases: Float[np.ndarray, 'R'] | None = None
 
 
-def fixed(accuracies: np.ndarray, weights: np.ndarray) -> Draws:
+def fixed(
+  accuracies: Float[np.ndarray, 'T M'], weights: Num[np.ndarray, 'R M']
+) -> Draws:
   """Draws whose checkpoints are given, and nothing else moves.
 
   Args:
@@ -124,7 +127,7 @@ def draw(
 
 def draw_scores(
   aligned: AlignedScores, c: int, draws: Draws
-) -> tuple[np.ndarray, ...]:
+) -> tuple[Float[np.ndarray, '... M'], ...]:
   """The scores of a predictor, as they come with the draws.
 
   Args:
@@ -153,8 +156,8 @@ def draw_scores(
 
 
 def agreements(
-  metric: str, scores: Sequence[np.ndarray], draws: Draws
-) -> np.ndarray:
+  metric: str, scores: Sequence[Float[np.ndarray, '... M']], draws: Draws
+) -> Float[np.ndarray, 'T R']:
   """A metric on each task for each draw.
 
   Args:
@@ -173,14 +176,16 @@ def agreements(
   )
 
 
-def average(values: np.ndarray, task_weights: np.ndarray) -> np.ndarray:
+def average(
+  values: Float[np.ndarray, 'T R'], task_weights: Num[np.ndarray, 'R T']
+) -> Float[np.ndarray, 'R']:
   """[R]: the mean over the tasks that were drawn and have a value."""
   weights = np.where(np.isnan(values), 0, task_weights.T)
   with np.errstate(invalid='ignore'):
     return np.sum(np.nan_to_num(values) * weights, axis=0) / weights.sum(axis=0)
 
 
-def interval(values: np.ndarray) -> tuple[float, float] | None:
+def interval(values: Float[np.ndarray, '...']) -> tuple[float, float] | None:
   """The central `CONFIDENCE` of the values that are defined, if any are."""
   defined = values[~np.isnan(values)]
   if not defined.size:

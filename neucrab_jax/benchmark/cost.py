@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from neucrab_jax import checkpoints, models
 from neucrab_jax.benchmark.alignment import AlignedScores
@@ -53,7 +54,7 @@ def network(checkpoint: str) -> tuple[int, float] | None:
   return _network(spec.architecture, spec.image_size)
 
 
-def parameters(aligned: AlignedScores) -> np.ndarray | None:
+def parameters(aligned: AlignedScores) -> Float[np.ndarray, 'M'] | None:
   """[M] numbers of parameters, by rankings or specs; None if not all known."""
   for predictor, scores in zip(aligned.predictors, aligned.scores, strict=True):
     if predictor.name == 'num_parameters' and not np.isnan(scores[0]).any():

@@ -17,16 +17,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Shaped
 from scipy import stats
 
 from neucrab_jax.benchmark import batched_metrics
 
-Vector = np.ndarray | Sequence[float]
+# [M]; what is no vector is refused by `pair`.
+Vector = Shaped[np.ndarray, '...'] | Sequence
 
 
 def pair(
   scores: Vector, accuracies: Vector, *, at_least: int = 2
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Float[np.ndarray, 'm'], Float[np.ndarray, 'm']]:
   """Scores and accuracies of the checkpoints that have a score.
 
   Args:

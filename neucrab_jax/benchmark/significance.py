@@ -5,12 +5,14 @@ Axes: R resamples, C predictors, T tasks, M checkpoints.
 """
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from neucrab_jax.benchmark import batched_metrics, bootstrap
 from neucrab_jax.benchmark.alignment import AlignedScores
+from neucrab_jax.benchmark.metrics import Vector
 from neucrab_jax.benchmark.record import Comparison
 
 # τ of the same order differs by as much where its sums are taken in another.
@@ -19,14 +21,16 @@ _ROUNDING = 1e-9
 
 def permutations(
   rng: np.random.Generator, *, num: int, size: int
-) -> np.ndarray:
+) -> Int[np.ndarray, 'num size']:
   """[num, size] random orders."""
   return rng.permuted(np.tile(np.arange(size), (num, 1)), axis=1)
 
 
 def null(
-  scores: np.ndarray, accuracies: np.ndarray, orders: np.ndarray
-) -> np.ndarray:
+  scores: Float[np.ndarray, 'T M'],
+  accuracies: Float[np.ndarray, 'T M'],
+  orders: Int[np.ndarray, 'R M'],
+) -> Float[np.ndarray, 'T R']:
   """Kendall's τ if scores were dealt to checkpoints in random orders.
 
   One order deals the scores of all tasks, so that what tasks share stays.
@@ -48,7 +52,7 @@ def null(
   )
 
 
-def p_value(tau: float, null_taus: np.ndarray) -> float | None:
+def p_value(tau: float, null_taus: Float[np.ndarray, 'R']) -> float | None:
   """Two-sided: how often chance is as far from zero; never quite zero."""
   if np.isnan(tau):
     return None
@@ -56,7 +60,7 @@ def p_value(tau: float, null_taus: np.ndarray) -> float | None:
   return float((1 + extreme.sum()) / (1 + len(null_taus)))
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
+def holm(p_values: Vector) -> Float[np.ndarray, 'n']:
   """Adjusts p-values for how many there are, by Holm's step-down method.
 
       p̃_(i) = max_{j ≤ i} min(1, (n − j + 1) p_(j))
