@@ -11,5 +11,6 @@ import numpy as np
 
 Array = jax.Array | np.ndarray
 
-# One random key, typed or raw.
+# One random key, typed or raw; and S of them.
 Key = jaxtyping.PRNGKeyArray
+Keys = jaxtyping.Key[jax.Array, 'S'] | jaxtyping.UInt32[jax.Array, 'S 2']
