@@ -139,7 +139,9 @@ def synchronous(
   )
 
 
-def spread(array: np.ndarray, *, axis: int, devices: Sequence) -> jax.Array:
+def spread(
+  array: jax.Array | np.ndarray, *, axis: int, devices: Sequence
+) -> jax.Array:
   """Splits one axis over devices, of which other processes may own some.
 
   Args:

@@ -15,8 +15,9 @@ import numpy as np
 
 Array = jax.Array | np.ndarray
 
-# One random key, typed or raw.
+# One random key, typed or raw; and S of them.
 Key = jaxtyping.PRNGKeyArray
+Keys = jaxtyping.Key[jax.Array, 'S'] | jaxtyping.UInt32[jax.Array, 'S 2']
 
 if TYPE_CHECKING:
   # By its own types each of its fields may be anything, None included.

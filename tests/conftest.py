@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: one core each, and one session's compiled programs.
+"""What all tests share.
 
-All of it is in the environment, so that pytest's workers and the processes that
-tests start have it too.
+They have one core each and one session's compiled programs, by the environment,
+so that pytest's workers and the processes that tests start have them too. The
+shapes that signatures name are checked in every test.
 """
 
 import os
 import pathlib
 import tempfile
 
+import jaxtyping
 import pytest
 
 # Threads of LAPACK wait by spinning: on matrices this small, and with as many
@@ -23,6 +25,17 @@ _SHARE_EVERY_PROGRAM = {
   'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
 }
 _folder = None
+
+# Before anything of the package is imported.
+jaxtyping.install_import_hook(
+  [
+    'neucrab_jax.benchmark',
+    'neucrab_jax.measures',
+    'neucrab_jax.models',
+    'neucrab_jax.ops',
+  ],
+  'shape_checks.typechecker',
+)
 
 
 def pytest_configure(config):
@@ -59,3 +72,11 @@ def make_home():
   of the session.
   """
   return _make_home
+
+
+@pytest.fixture
+def unchecked_shapes():
+  """Lets through what a signature refuses, to see what the function says."""
+  jaxtyping.config.update('jaxtyping_disable', True)
+  yield
+  jaxtyping.config.update('jaxtyping_disable', False)

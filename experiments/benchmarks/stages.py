@@ -25,7 +25,7 @@ import scipy.linalg
 from rich import console, table
 
 from experiments.benchmarks import peers, works
-from neucrab_jax.ops import em, gmm, kmeans, leep, pca, standardise
+from neucrab_jax.ops import em, gmm, kmeans, leep, pca, seeding, standardise
 
 _REPEATS = 5
 _ENERGY = 0.8
@@ -92,10 +92,10 @@ def _median(function: Callable) -> tuple[float, object]:
 
 def _profile_kmeans(x, weights, num_dims: int, k: int):
   """Seconds and operations of its stages on placed examples; centroids."""
-  noise = kmeans.draw_noise(
+  noise = seeding.draw_noise(
     jax.random.key(0), num_examples=weights.size, num_clusters=k
   )
-  seed = jax.jit(functools.partial(kmeans.seed, num_clusters=k))
+  seed = jax.jit(functools.partial(seeding.seed, num_clusters=k))
   seconds, centroids = _median(lambda: seed(noise, x, weights, num_dims))
   stages = {'k-means: seeding': (seconds, None)}
   lloyd = jax.jit(

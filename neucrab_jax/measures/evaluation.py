@@ -144,6 +144,12 @@ def evaluate(
 ) -> Evaluation:
   """Scores a checkpoint, with how sure the score is and what to know of it.
 
+  >>> labels = np.arange(60) % 3
+  >>> features = np.eye(3, 8)[labels]  # the classes, and nothing else
+  >>> found = evaluate('knn', labels=labels, features=features, num_resamples=4)
+  >>> found.score, len(found.resamples), found.warnings
+  (1.0, 4, ())
+
   Args:
     name: one of `names()`.
     labels: [N], integers from 0 to C − 1.
@@ -174,20 +180,20 @@ def evaluate(
   judge = registry.find(name)
   takes = judge.parameters
   arguments = {k: v for k, v in checked.arguments.items() if k in takes}
-  labels = checked.arguments['labels']
+  numbers = checked.arguments['labels']
   draws = {'seed': seed, 'num_resamples': num_resamples}
   weighted = 'example_weights' in takes
   if 'key' in takes:
     arguments['key'] = jax.random.key(seed)
   if weighted:
-    arguments['example_weights'] = resampling.weightings(len(labels), **draws)
+    arguments['example_weights'] = resampling.weightings(len(numbers), **draws)
   elif takes.keys().isdisjoint(measure.PER_EXAMPLE):
     num_resamples = 0
   function = functools.partial(judge.function, **options)
   found = measure.as_score(function(**arguments))
   values = np.asarray(found.value, np.float64).reshape(-1)
   if not weighted and num_resamples:
-    copies = resampling.copies(labels, **draws)
+    copies = resampling.copies(numbers, **draws)
     values = np.append(values, _score_copies(function, arguments, copies))
   if len(values) != 1 + num_resamples:
     raise ValueError(
@@ -227,6 +233,10 @@ def score(
 
   Nothing is resampled. What a reader should know of the score comes as
   `MeasureWarning`s.
+
+  >>> labels = np.arange(60) % 3
+  >>> score('knn', labels=labels, features=np.eye(3, 8)[labels], k=1)
+  1.0
   """
   found = evaluate(
     name,

@@ -7,6 +7,10 @@ Axes: N examples, D features, C classes, Z source classes.
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Int
+
+from neucrab_jax.typing import Array
 
 # A row of f16 probabilities, or one whose smallest entries were dropped, is
 # renormalised without a word up to this distance from one.
@@ -18,11 +22,11 @@ _MAX_CLASSES = 1_000_000
 class Checked(NamedTuple):
   """An input as a measure gets it, and what is to be said of it."""
 
-  value: np.ndarray
+  value: Any
   warnings: tuple[str, ...] = ()
 
 
-def check_labels(labels: np.ndarray) -> Checked:
+def check_labels(labels: ArrayLike) -> Checked:
   """Checks that labels are integers from 0 of at least two classes.
 
   Returns:
@@ -68,7 +72,7 @@ def check_labels(labels: np.ndarray) -> Checked:
   return Checked(numbers[labels].astype(np.int32), warnings)
 
 
-def _check_matrix(name: str, matrix: np.ndarray, *, rows: int) -> np.ndarray:
+def _check_matrix(name: str, matrix: ArrayLike, *, rows: int) -> np.ndarray:
   matrix = np.asarray(matrix)
   if matrix.ndim != 2:
     raise ValueError(
@@ -92,7 +96,7 @@ def _check_matrix(name: str, matrix: np.ndarray, *, rows: int) -> np.ndarray:
   return matrix.astype(np.promote_types(matrix.dtype, np.float32), copy=False)
 
 
-def check_features(features: np.ndarray, *, labels: np.ndarray) -> Checked:
+def check_features(features: ArrayLike, *, labels: Int[Array, 'N']) -> Checked:
   """Checks features [N, D]: finite, and as many rows as labels.
 
   Returns:
@@ -105,7 +109,7 @@ def check_features(features: np.ndarray, *, labels: np.ndarray) -> Checked:
 
 
 def check_source_probs(
-  source_probs: np.ndarray, *, labels: np.ndarray
+  source_probs: ArrayLike, *, labels: Int[Array, 'N']
 ) -> Checked:
   """Checks probabilities [N, Z], and makes every row sum to one.
 

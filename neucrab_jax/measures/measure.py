@@ -42,8 +42,8 @@ class Score(NamedTuple):
     warnings: what a reader of the score should know.
   """
 
-  value: Array | float
-  std: Array | float | None = None
+  value: Array | np.number | float
+  std: Array | np.number | float | None = None
   warnings: tuple[str, ...] = ()
 
 

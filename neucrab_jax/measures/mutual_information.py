@@ -5,6 +5,7 @@ Axes: N examples, D features, H hidden units, C classes, S splits, R weightings.
 """
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -59,7 +60,7 @@ def _log_probabilities(
       )
 
       def loss_of(parameters):
-        logits = classifier.apply(parameters, x[batch])
+        logits: Any = classifier.apply(parameters, x[batch])
         return jnp.mean(
           optax.softmax_cross_entropy_with_integer_labels(logits, labels[batch])
         )
@@ -73,7 +74,7 @@ def _log_probabilities(
     parameters, _ = jax.lax.fori_loop(
       0, num_steps, step, (parameters, optimizer.init(parameters))
     )
-    logits = classifier.apply(parameters, x)
+    logits: Any = classifier.apply(parameters, x)
     return -optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
   return jax.lax.map(fit, (keys, used))

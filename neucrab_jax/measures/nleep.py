@@ -106,9 +106,9 @@ _VARIANTS = {
 def _resample(
   chosen: _Variant,
   mixture: gmm.GMM,
-  z: jax.Array,
-  labels: np.ndarray,
-  example_weights: np.ndarray,
+  z: Array,
+  labels: Array,
+  example_weights: Array,
 ) -> np.ndarray:
   """Scores of weighted examples, by mixtures that go on from a given one, [R].
 

@@ -31,7 +31,7 @@ def random(
   Returns:
     [R], in [0, 1], and the standard deviation of such draws.
   """
-  checksum = zlib.crc32(np.ascontiguousarray(features))
+  checksum = zlib.crc32(np.ascontiguousarray(features).data)
   key = jax.random.fold_in(key, checksum)
   draws = jax.random.uniform(key, (len(example_weights),))
   return measure.Score(draws, np.sqrt(1 / 12))

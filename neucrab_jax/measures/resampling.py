@@ -14,6 +14,7 @@ Reference:
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 # Enough for a standard error to a sixth of itself: 1 / sqrt(2 (R - 1)).
 NUM_RESAMPLES = 20
@@ -38,7 +39,7 @@ def check_num_resamples(num_resamples: int) -> None:
 
 def weightings(
   num_examples: int, *, seed: int, num_resamples: int
-) -> np.ndarray:
+) -> Float[np.ndarray, '{1+num_resamples} {num_examples}']:
   """Weights of examples: first ones, for the score, then those of resamples.
 
   Returns:
@@ -53,7 +54,9 @@ def weightings(
   return np.concatenate([np.ones((1, num_examples)), draws])
 
 
-def copies(labels: np.ndarray, *, seed: int, num_resamples: int) -> np.ndarray:
+def copies(
+  labels: Int[np.ndarray, 'N'], *, seed: int, num_resamples: int
+) -> Int[np.ndarray, '{num_resamples} N']:
   """Examples drawn with replacement, as many of each class as there are.
 
   Args:

@@ -7,9 +7,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from jaxtyping import Float
 
 from neucrab_jax import spelling
 from neucrab_jax.models.outputs import Outputs as Outputs
+from neucrab_jax.typing import Array
 
 
 def _mini_resnet(
@@ -142,7 +144,9 @@ def with_batch_norm_decay(module: nn.Module, decay: float) -> nn.Module:
 
 
 def infer(
-  module: nn.Module, variables: Mapping[str, Any], images: jax.Array
+  module: nn.Module,
+  variables: Mapping[str, Any],
+  images: Float[Array, 'B H W 3'],
 ) -> Outputs:
   """Features and logits of a batch, on a CPU of a few images at a time.
 
@@ -154,14 +158,16 @@ def infer(
   Returns:
     features [B, D] and logits [B, Z], or None without a head.
   """
+
+  def apply(images) -> Any:
+    return module.apply(variables, images)
+
   batch_size, height, width, _ = images.shape
   most = max(_PIXELS_AT_ONCE // (height * width), _IMAGES_AT_ONCE)
   if jax.default_backend() != 'cpu' or most >= batch_size:
-    return module.apply(variables, images)
+    return apply(images)
   # Those that divide the batch, so that there is one shape, compiled once.
   at_once = max(n for n in range(1, most + 1) if batch_size % n == 0)
-  outputs = jax.lax.map(
-    lambda part: module.apply(variables, part),
-    images.reshape(-1, at_once, *images.shape[1:]),
-  )
+  parts = images.reshape(-1, at_once, *images.shape[1:])
+  outputs = jax.lax.map(apply, parts)
   return jax.tree.map(lambda x: x.reshape(batch_size, -1), outputs)

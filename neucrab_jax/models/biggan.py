@@ -21,17 +21,19 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import outputs, pooling, slim
+from neucrab_jax.typing import Array
 
 _EPSILON = 1e-12  # Of normalising a vector: its least squared length.
 
 
-def _normalize(x: jax.Array) -> jax.Array:
+def _normalize(x: Array) -> Array:
   return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x**2), _EPSILON))
 
 
-def _power_iteration(matrix: jax.Array, u: jax.Array):
+def _power_iteration(matrix: Array, u: Array) -> tuple[Array, Array]:
   """One step towards the largest singular value.
 
   Args:
@@ -59,12 +61,14 @@ class _SpectralConv(nn.Module):
   use_bias: bool = True
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'B H W _'], *, train: bool
+  ) -> Float[Array, 'B _ _ _']:
     shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
     kernel = self.param('kernel', nn.initializers.normal(0.02), shape)
     matrix = kernel.reshape(-1, self.features)
     rows, columns = matrix.shape
-    u = self.variable(
+    u: nn.Variable[Array] = self.variable(
       'batch_stats',
       'kernel/u_var',
       lambda: jax.random.normal(
@@ -87,7 +91,7 @@ class _SpectralConv(nn.Module):
     return x
 
 
-def _halve(x: jax.Array) -> jax.Array:
+def _halve(x: Array) -> Array:
   return nn.avg_pool(
     x, (2, 2), strides=(2, 2), padding='SAME', count_include_pad=False
   )
@@ -97,7 +101,9 @@ class _Attention(nn.Module):
   """Adds what other places of the map, at half the resolution, have to say."""
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'B H W _'], *, train: bool
+  ) -> Float[Array, 'B _ _ _']:
     batch, height, width, channels = x.shape
 
     def conv(x, name, features):
@@ -130,7 +136,9 @@ class _Block(nn.Module):
   last: bool
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'B H W _'], *, train: bool
+  ) -> Float[Array, 'B _ _ _']:
     scale = 'same' if self.last else 'down'
     y = nn.relu(x)
     y = _SpectralConv(self.features, 3, name='same_conv1')(y, train=train)
@@ -161,7 +169,7 @@ class BigGANDiscriminator(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: jax.Array, *, train: bool = False
+    self, images: Float[Array, 'B H W 3'], *, train: bool = False
   ) -> outputs.Outputs:
     """Maps images to features and, where there is a head, to logits.
 

@@ -2,37 +2,46 @@
 """Depthwise convolution, fast where the network runs.
 
 XLA's grouped convolution is 25 to 75 times slower on a CPU than as many shifted
-multiply-adds of the same arithmetic; on GPU and TPU it is the faster one.
+multiply-adds of the same arithmetic; on GPU and TPU it is the faster one. So
+with jaxlib 0.10; `experiments.benchmarks.workarounds` tells when it is not.
 
 Axes: B batch, H, W space, C channels, M multiplier.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import slim
+from neucrab_jax.typing import Array
 
 
-def shifted(x: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
+def shifted(
+  x: Float[Array, 'B H W C'], kernel: Float[Array, 'h w C M'], *, stride: int
+) -> Float[Array, 'B _ _ C*M']:
   """As `depthwise_conv`, a multiply-add for each place of the kernel."""
   height, width, channels, multiplier = kernel.shape
   seen = slim.windows(x, (height, width), (stride, stride), 'SAME')
   places = kernel.reshape(-1, channels, multiplier)
-  total = sum(
+  total: Any = sum(
     window[..., None] * place
     for window, place in zip(seen, places, strict=True)
   )
   return total.reshape(*total.shape[:3], channels * multiplier)
 
 
-def grouped(x: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
+def grouped(
+  x: Float[Array, 'B H W C'], kernel: Float[Array, 'h w C M'], *, stride: int
+) -> Float[Array, 'B _ _ C*M']:
   """As `depthwise_conv`, by XLA's own convolution."""
   height, width, channels, multiplier = kernel.shape
   return jax.lax.conv_general_dilated(
-    x,
-    kernel.reshape(height, width, 1, channels * multiplier),
+    jnp.asarray(x),
+    jnp.reshape(kernel, (height, width, 1, channels * multiplier)),
     window_strides=(stride, stride),
     padding='SAME',
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
@@ -42,8 +51,11 @@ def grouped(x: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
 
 
 def depthwise_conv(
-  x: jax.Array, kernel: jax.Array, *, stride: int = 1
-) -> jax.Array:
+  x: Float[Array, 'B H W C'],
+  kernel: Float[Array, 'h w C M'],
+  *,
+  stride: int = 1,
+) -> Float[Array, 'B _ _ C*M']:
   """Convolves each channel with M kernels of its own.
 
   Args:
@@ -75,10 +87,12 @@ class DepthwiseConv(nn.Module):
   kernel_size: int = 3
   stride: int = 1
   decay: float = slim.DECAY
-  activation: Callable[[jax.Array], jax.Array] = nn.relu6
+  activation: Callable[[Array], Array] = nn.relu6
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'B H W _'], *, train: bool
+  ) -> Float[Array, 'B _ _ _']:
     kernel = self.param(
       'depthwise_kernel',
       # A filter sees one channel.

@@ -10,10 +10,11 @@ Axes: B batch, H, W space, C channels.
 
 from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import pooling, slim
+from neucrab_jax.typing import Array
 
 # What the five unpadded strides of the three networks leave one cell of.
 MIN_SIZE = 75
@@ -28,15 +29,15 @@ class Fork(tuple):
     return super().__new__(cls, layers)
 
 
-Function = Callable[[jax.Array], jax.Array]
+Function = Callable[[Array], Array]
 Layer = tuple | Function
 Branches = Sequence[Sequence[Layer]]
 
 # Of a map, its scope, channels and kernel size, and perhaps stride and padding.
-Conv = Callable[..., jax.Array]
+Conv = Callable[..., Array]
 
 
-def check_size(images: jax.Array, network: str) -> None:
+def check_size(images: Float[Array, 'B H W 3'], network: str) -> None:
   """Refuses images that would leave nothing.
 
   Raises:
@@ -69,15 +70,15 @@ def convolutions(width: float, *, decay: float, train: bool) -> Conv:
   return conv
 
 
-def average(x: jax.Array) -> jax.Array:
+def average(x: Float[Array, 'B H W C']) -> Float[Array, 'B H W C']:
   return pooling.average_pool(x, 3)
 
 
-def strided_max(x: jax.Array) -> jax.Array:
+def strided_max(x: Float[Array, 'B H W C']) -> Float[Array, 'B _ _ C']:
   return pooling.max_pool(x, 3, 2, 'VALID')
 
 
-def stem(conv: Conv, x: jax.Array) -> jax.Array:
+def stem(conv: Conv, x: Float[Array, 'B H W 3']) -> Float[Array, 'B _ _ _']:
   """Of Inception-v3 and Inception-ResNet-v2."""
   x = conv(x, 'Conv2d_1a_3x3', 32, 3, 2, 'VALID')
   x = conv(x, 'Conv2d_2a_3x3', 32, 3, 1, 'VALID')
@@ -88,10 +89,12 @@ def stem(conv: Conv, x: jax.Array) -> jax.Array:
   return strided_max(x)
 
 
-def mixed(conv: Conv, x: jax.Array, scope: str, branches: Branches):
+def mixed(
+  conv: Conv, x: Float[Array, 'B H W C'], scope: str, branches: Branches
+) -> Float[Array, 'B _ _ _']:
   """The branches of a block over the same map, concatenated."""
 
-  def apply(x: jax.Array, scope: str, layer: Layer) -> jax.Array:
+  def apply(x: Array, scope: str, layer: Layer) -> Array:
     if isinstance(layer, Fork):
       prongs = [apply(x, scope, prong) for prong in layer]
       return jnp.concatenate(prongs, axis=-1)

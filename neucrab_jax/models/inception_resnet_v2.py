@@ -15,10 +15,11 @@ Residual Connections on Learning", AAAI 2017.
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import inception, outputs, slim
+from neucrab_jax.typing import Array
 
 _DROPOUT = 0.2
 
@@ -81,7 +82,7 @@ class InceptionResNetV2(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: jax.Array, *, train: bool = False
+    self, images: Float[Array, 'B H W 3'], *, train: bool = False
   ) -> outputs.Outputs:
     """Maps images to features and, where there is a head, to logits.
 

@@ -14,10 +14,11 @@ Reference: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015.
 import functools
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import outputs, pooling, slim
+from neucrab_jax.typing import Array
 
 _DROPOUT = 0.2
 _WINDOW = 7  # Of the last average.
@@ -56,7 +57,9 @@ class _Mixed(nn.Module):
   decay: float
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'B H W _'], *, train: bool
+  ) -> Float[Array, 'B _ _ _']:
     def conv(x, channels, size, name):
       return slim.Conv(channels, size, decay=self.decay, name=name)(
         x, train=train
@@ -90,7 +93,7 @@ class InceptionV1(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: jax.Array, *, train: bool = False
+    self, images: Float[Array, 'B H W 3'], *, train: bool = False
   ) -> outputs.Outputs:
     """Maps images to features and, where there is a head, to logits.
 

@@ -17,8 +17,10 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import outputs, pooling, slim
+from neucrab_jax.typing import Array
 
 _DROPOUT = 0.2
 _WINDOW = 7  # Of the last average, unless the map is smaller.
@@ -54,7 +56,7 @@ class _SeparableConv(nn.Module):
   multiplier: int
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
+  def __call__(self, x: Float[Array, 'B H W _']) -> Float[Array, 'B _ _ _']:
     channels = x.shape[-1]
     depthwise = self.param(
       'depthwise_kernel',
@@ -78,7 +80,7 @@ class _SeparableConv(nn.Module):
       precision=slim.PRECISION,
     )
     x = jax.lax.conv_general_dilated(
-      x,
+      jnp.asarray(x),
       kernel,
       window_strides=(2, 2),
       padding='SAME',
@@ -102,7 +104,9 @@ class _Mixed(nn.Module):
   decay: float
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'B H W _'], *, train: bool
+  ) -> Float[Array, 'B _ _ _']:
     def conv(x, channels, size, name):
       return slim.Conv(channels, size, decay=self.decay, name=name)(
         x, train=train
@@ -136,7 +140,9 @@ class _Reduction(nn.Module):
   decay: float
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'B H W _'], *, train: bool
+  ) -> Float[Array, 'B _ _ _']:
     def conv(x, channels, size, name, stride=1):
       return slim.Conv(channels, size, stride, decay=self.decay, name=name)(
         x, train=train
@@ -172,7 +178,7 @@ class InceptionV2(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: jax.Array, *, train: bool = False
+    self, images: Float[Array, 'B H W 3'], *, train: bool = False
   ) -> outputs.Outputs:
     """Maps images to features and, where there is a head, to logits.
 

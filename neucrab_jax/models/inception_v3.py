@@ -13,10 +13,11 @@ Vision", CVPR 2016.
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import inception, outputs, pooling, slim
+from neucrab_jax.typing import Array
 
 _DROPOUT = 0.2
 _WINDOW = 8  # Of the last average, unless the map is smaller.
@@ -99,7 +100,7 @@ class InceptionV3(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: jax.Array, *, train: bool = False
+    self, images: Float[Array, 'B H W 3'], *, train: bool = False
   ) -> outputs.Outputs:
     """Maps images to features and, where there is a head, to logits.
 

@@ -14,10 +14,11 @@ import functools
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import depthwise, slim
+from neucrab_jax.typing import Array
 
 DROPOUT = 0.2
 
@@ -29,7 +30,7 @@ _DIVISOR = 8  # Of every number of channels.
 # slim's sixth: five digits, and not what its hard-swish has.
 _GATE = 0.16667
 
-Activation = Callable[[jax.Array], jax.Array]
+Activation = Callable[[Array], Array]
 
 
 def channels(original: float) -> int:
@@ -51,7 +52,9 @@ class _SqueezeExcite(nn.Module):
   """Scales each channel by what all channels say on average."""
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'B H W _'], *, train: bool
+  ) -> Float[Array, 'B _ _ _']:
     width = x.shape[-1]
     gate = jnp.mean(x, axis=(1, 2), keepdims=True)
     gate = slim.Conv(channels(width / 4), 1, normalize=False, name='Conv')(
@@ -87,7 +90,9 @@ class InvertedResidual(nn.Module):
   decay: float = DECAY
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'B H W _'], *, train: bool
+  ) -> Float[Array, 'B _ _ _']:
     normed = functools.partial(conv, decay=self.decay)
     y = x
     if self.expansion != 1:

@@ -11,10 +11,11 @@ for Mobile Vision Applications", arXiv 1704.04861, 2017.
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import depthwise, outputs, pooling, slim
+from neucrab_jax.typing import Array
 
 _DROPOUT = 0.001
 _WINDOW = 7  # Of the last average, unless the map is smaller.
@@ -50,7 +51,7 @@ class MobileNetV1(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: jax.Array, *, train: bool = False
+    self, images: Float[Array, 'B H W 3'], *, train: bool = False
   ) -> outputs.Outputs:
     """Maps images to features and, where there is a head, to logits.
 

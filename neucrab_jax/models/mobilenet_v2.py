@@ -14,10 +14,11 @@ Bottlenecks", CVPR 2018.
 import functools
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import inverted_residual, outputs, slim
+from neucrab_jax.typing import Array
 
 # Expansion, channels, repeats and stride of the first: table 2 of the paper.
 _BLOCKS = (
@@ -49,7 +50,7 @@ class MobileNetV2(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: jax.Array, *, train: bool = False
+    self, images: Float[Array, 'B H W 3'], *, train: bool = False
   ) -> outputs.Outputs:
     """Maps images to features and, where there is a head, to logits.
 

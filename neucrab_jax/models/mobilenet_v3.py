@@ -16,13 +16,14 @@ import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import inverted_residual, outputs, slim
+from neucrab_jax.typing import Array
 
 
-def _hard_swish(x: jax.Array) -> jax.Array:
+def _hard_swish(x: Array) -> Array:
   return x * nn.relu6(x + 3) * (1 / 6)
 
 
@@ -91,7 +92,7 @@ class MobileNetV3(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: jax.Array, *, train: bool = False
+    self, images: Float[Array, 'B H W 3'], *, train: bool = False
   ) -> outputs.Outputs:
     """Maps images to features and, where there is a head, to logits.
 

@@ -3,7 +3,7 @@
 
 from typing import NamedTuple
 
-import jax
+from neucrab_jax.typing import Array
 
 
 class Outputs(NamedTuple):
@@ -14,5 +14,5 @@ class Outputs(NamedTuple):
     logits: [B, Z] of the source task's head, or None without one.
   """
 
-  features: jax.Array
-  logits: jax.Array | None
+  features: Array
+  logits: Array | None

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pooling by a few shifted copies of the map.
 
-XLA's windowed reductions take several times as long on a CPU.
+XLA's windowed reductions take several times as long on a CPU. So with jaxlib
+0.10; `experiments.benchmarks.workarounds` tells when they do not.
 
 Axes: B batch, H, W space, C channels.
 """
@@ -12,19 +13,21 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import slim
+from neucrab_jax.typing import Array
 
 
 def _reduce_windows(
-  x: jax.Array,
+  x: Array,
   *,
-  combine: Callable[[jax.Array, jax.Array], jax.Array],
+  combine: Callable[[Array, Array], Array],
   fill: float,
   size: int,
   stride: int,
   padding: str,
-) -> jax.Array:
+) -> Array:
   """Combines what a window of [B, H, W, C] sees, one axis after the other."""
   rows, columns = jax.lax.padtype_to_pads(
     x.shape[1:3], (size, size), (stride, stride), padding
@@ -38,7 +41,9 @@ def _reduce_windows(
   return x
 
 
-def average_pool(x: jax.Array, size: int) -> jax.Array:
+def average_pool(
+  x: Float[Array, 'B H W C'], size: int
+) -> Float[Array, 'B H W C']:
   """Average of [B, H, W, C] over windows, at stride 1 with padding 'SAME'.
 
   Padding is left out of the mean, as TensorFlow does.
@@ -53,8 +58,8 @@ def average_pool(x: jax.Array, size: int) -> jax.Array:
 
 
 def max_pool(
-  x: jax.Array, size: int, stride: int, padding: str = 'SAME'
-) -> jax.Array:
+  x: Float[Array, 'B H W C'], size: int, stride: int, padding: str = 'SAME'
+) -> Float[Array, 'B _ _ C']:
   """Maximum of [B, H, W, C] over windows; the gradient goes to the first."""
   plain = functools.partial(
     nn.max_pool,
@@ -73,7 +78,9 @@ def max_pool(
   return slim.differentiated_as(plain, shifted)(x)
 
 
-def windowed_average(x: jax.Array, largest: int) -> jax.Array:
+def windowed_average(
+  x: Float[Array, 'B H W C'], largest: int
+) -> Float[Array, 'B _ _ C']:
   """slim's last average of [B, H, W, C]: a window that the map may exceed.
 
   Its stride is 2 and nothing is padded, so that of a map a little larger than

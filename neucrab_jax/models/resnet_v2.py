@@ -15,10 +15,11 @@ Reference: He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016.
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import outputs, pooling, slim
+from neucrab_jax.typing import Array
 
 # slim's resnet_arg_scope: batch_norm_epsilon and batch_norm_decay.
 _EPSILON = 1e-5
@@ -31,7 +32,9 @@ class _BatchNormRelu(nn.Module):
   decay: float
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'B H W _'], *, train: bool
+  ) -> Float[Array, 'B _ _ _']:
     norm = nn.BatchNorm(
       use_running_average=not train, momentum=self.decay, epsilon=_EPSILON
     )
@@ -53,7 +56,9 @@ class _Conv(nn.Module):
   normalize: bool = False
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'B H W _'], *, train: bool
+  ) -> Float[Array, 'B _ _ _']:
     before = (self.kernel_size - 1) // 2
     after = self.kernel_size - 1 - before
     conv = nn.Conv(
@@ -82,7 +87,9 @@ class _Bottleneck(nn.Module):
   decay: float
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'B H W _'], *, train: bool
+  ) -> Float[Array, 'B _ _ _']:
     preact = _BatchNormRelu(self.decay, name='preact')(x, train=train)
     if x.shape[-1] == self.depth:
       shortcut = x[:, :: self.stride, :: self.stride]
@@ -123,7 +130,7 @@ class ResNetV2(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: jax.Array, *, train: bool = False
+    self, images: Float[Array, 'B H W 3'], *, train: bool = False
   ) -> outputs.Outputs:
     """Maps images to features and, where there is a head, to logits.
 

@@ -15,6 +15,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
+
+from neucrab_jax.typing import Array
 
 # Features are compared to 2e-5, which TF32 and bf16 would not reach.
 PRECISION = jax.lax.Precision.HIGHEST
@@ -24,18 +27,18 @@ EPSILON = 1e-3
 DECAY = 0.9997
 
 
-def identity(x: jax.Array) -> jax.Array:
+def identity(x: Float[Array, '*B']) -> Float[Array, '*B']:
   return x
 
 
 def windows(
-  x: jax.Array,
+  x: Float[Array, 'B H W C'],
   size: Sequence[int],
   strides: Sequence[int],
   padding: str | Sequence[tuple[int, int]],
   *,
   fill: float = 0,
-) -> list[jax.Array]:
+) -> list[Array]:
   """What each place of an [h, w] window sees of [B, H, W, C], as h·w maps."""
   if isinstance(padding, str):
     padding = jax.lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
@@ -55,8 +58,8 @@ def windows(
 
 
 def differentiated_as(
-  plain: Callable[..., jax.Array], fast: Callable[..., jax.Array]
-) -> Callable[..., jax.Array]:
+  plain: Callable[..., Array], fast: Callable[..., Array]
+) -> Callable[..., Array]:
   """Calls `fast`, whose gradient is that of `plain`, which is its equal."""
   function = jax.custom_vjp(fast)
   function.defvjp(
@@ -75,8 +78,10 @@ def _with_a_row_more(
   """A convolution at stride 1 that makes one row too many, cut off again.
 
   On a CPU, XLA leaves convolutions to YNNPACK, but for those whose output is
-  larger than their input. These it leaves to Eigen, which is faster, above all
-  where there are few channels. Backwards it would be the slower way.
+  larger than their input. These it leaves to Eigen, which was the faster on
+  these networks when this was written, with jaxlib 0.10. Backwards it would be
+  the slower way. `experiments.benchmarks.workarounds` tells whether it can go;
+  the last bits of features then change.
   """
   (above, below), columns = padding
   height = kernel.shape[0]
@@ -88,16 +93,17 @@ def _with_a_row_more(
 
 
 def convolve(
-  x: jax.Array,
-  kernel: jax.Array,
+  x: Float[Array, 'B H W C'],
+  kernel: Float[Array, 'h w C D'],
   strides: Sequence[int],
   padding: str | Sequence[tuple[int, int]],
   **options: Any,
-) -> jax.Array:
+) -> Float[Array, 'B _ _ D']:
   """As `lax.conv_general_dilated`, in the way that is fast where it runs.
 
   A 1×1 kernel is a matmul. So is one that is larger than the map, of which XLA
-  has only a slow loop on a CPU.
+  has only a slow loop on a CPU. So with jaxlib 0.10, see
+  `experiments.benchmarks.workarounds`.
   """
   size = kernel.shape[:2]
   if size == (1, 1) or any(np.greater(size, x.shape[1:3])):
@@ -145,10 +151,12 @@ class Conv(nn.Module):
   use_scale: bool = False
   epsilon: float = EPSILON
   decay: float = DECAY
-  activation: Callable[[jax.Array], jax.Array] = nn.relu
+  activation: Callable[[Array], Array] = nn.relu
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x: Float[Array, 'B H W _'], *, train: bool
+  ) -> Float[Array, 'B _ _ _']:
     kernel_size = self.kernel_size
     if isinstance(kernel_size, int):
       kernel_size = (kernel_size, kernel_size)
@@ -176,13 +184,13 @@ class Conv(nn.Module):
 
 
 def head(
-  x: jax.Array,
+  x: Float[Array, 'B H W D'],
   num_classes: int | None,
   *,
   name: str,
   dropout: float,
   train: bool,
-) -> jax.Array | None:
+) -> Float[Array, 'B Z'] | None:
   """Dropout and a 1×1 convolution, averaged: [B, H, W, D] to [B, Z] logits.
 
   To be called within a module's own `__call__`; None without classes.
@@ -197,13 +205,13 @@ def head(
 
 
 def dense_head(
-  features: jax.Array,
+  features: Float[Array, 'B D'],
   num_classes: int | None,
   *,
   name: str,
   dropout: float,
   train: bool,
-) -> jax.Array | None:
+) -> Float[Array, 'B Z'] | None:
   """As `head`, for the [B, D] features of networks with a dense layer."""
   if num_classes is None:
     return None

@@ -21,15 +21,16 @@ CVPR 2019.
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neucrab_jax.models import outputs, pooling, slim
+from neucrab_jax.typing import Array
 
 _DECAY = 0.99
 
 
-def _pad(x: jax.Array, size: int) -> jax.Array:
+def _pad(x: Array, size: int) -> Array:
   """Zeros around [B, H, W, C], for windows of an odd size."""
   around = (size // 2, size // 2)
   return jnp.pad(x, ((0, 0), around, around, (0, 0)))
@@ -72,7 +73,7 @@ class VTABResNet(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: jax.Array, *, train: bool = False
+    self, images: Float[Array, 'B H W 3'], *, train: bool = False
   ) -> outputs.Outputs:
     """Maps images to features and, where there is a head, to logits.
 

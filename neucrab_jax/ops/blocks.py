@@ -11,13 +11,17 @@ Axes: N examples, D features, K components, T blocks, B examples of a block.
 import contextlib
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import core
+from jaxtyping import Float, Shaped
 
 from neucrab_jax import parallel
+from neucrab_jax.typing import Array
 
 # Below this many dimensions a matmul is too small for padding to be felt.
 SMALLEST_BUCKET = 32
@@ -54,7 +58,7 @@ def bucket(size: int) -> int:
 
 
 def at_width(
-  num_dims: jax.Array | int,
+  num_dims: Array | int,
   width: int,
   compute: Callable[[int], jax.Array],
 ) -> jax.Array:
@@ -77,11 +81,13 @@ def at_width(
   return jax.lax.switch(index, [functools.partial(compute, w) for w in widths])
 
 
-def is_traced(*arrays) -> bool:
-  return any(isinstance(array, jax.core.Tracer) for array in arrays)
+def is_traced(*arrays: Any) -> bool:
+  return any(isinstance(array, core.Tracer) for array in arrays)
 
 
-def precision_for(x, num_components: int):
+def precision_for(
+  x: Float[Array, 'N D'], num_components: int
+) -> contextlib.AbstractContextManager:
   """The context in which EM of [N, D] examples is exact enough."""
   n, d = x.shape
   if (
@@ -93,13 +99,15 @@ def precision_for(x, num_components: int):
   return jax.enable_x64(True)
 
 
-def as_float(x) -> jax.Array | np.ndarray:
+def as_float(x: Shaped[Array, '*shape']) -> Float[Array, '*shape']:
   """f32, or f64 where JAX has it enabled; on the host where it can be."""
   dtype = jnp.result_type(float)
   return x.astype(dtype) if is_traced(x) else np.asarray(x, dtype)
 
 
-def pad(x, shape: tuple[int, ...], value: float = 0.0):
+def pad(
+  x: Shaped[Array, '...'], shape: tuple[int, ...], value: float = 0.0
+) -> Shaped[Array, '...']:
   """Pads the end of each axis; on the host where it can be, to compile less."""
   widths = [(0, new - old) for old, new in zip(x.shape, shape, strict=True)]
   if not any(after for _, after in widths):
@@ -108,7 +116,9 @@ def pad(x, shape: tuple[int, ...], value: float = 0.0):
   return module.pad(x, widths, constant_values=value)
 
 
-def crop(x, shape: tuple[int, ...]):
+def crop(
+  x: Shaped[Array, '...'], shape: tuple[int, ...]
+) -> Shaped[Array, '...']:
   """Undoes `pad`; on the host where it can be, to compile less."""
   if x.shape == tuple(shape):
     return x
@@ -136,13 +146,19 @@ def block_shape(
   return num_blocks, parallel.round_up(rows, multiple=multiple)
 
 
-def to_blocks(x, shape: tuple[int, int]) -> jax.Array:
+def to_blocks(
+  x: Shaped[Array, 'N *D'], shape: tuple[int, ...]
+) -> Shaped[Array, 'T B *D']:
   """Cuts [N, ...] into [T, B, ...], zeros at the end."""
   padded = pad(x, (shape[0] * shape[1], *x.shape[1:]))
   return padded.reshape(*shape, *x.shape[1:])
 
 
-def place_weights(example_weights, shape: tuple[int, int], devices):
+def place_weights(
+  example_weights: Shaped[Array, '*R N'],
+  shape: tuple[int, ...],
+  devices: Sequence | None,
+) -> Float[Array, '*R T B']:
   """Cuts weights as `place` cuts examples: [..., N] to [..., T, B]."""
   weights = as_float(example_weights)
   leading = weights.shape[:-1]
@@ -153,7 +169,12 @@ def place_weights(example_weights, shape: tuple[int, int], devices):
   return parallel.spread(weights, axis=weights.ndim - 1, devices=devices)
 
 
-def place(x, example_weights, width: int, devices) -> tuple:
+def place(
+  x: Shaped[Array, 'N D'],
+  example_weights: Shaped[Array, 'N'] | None,
+  width: int,
+  devices: Sequence | None,
+) -> tuple[Float[Array, 'T B _'], Float[Array, 'T B']]:
   """Examples and their weights in blocks, spread over devices if there are any.
 
   Args:
@@ -178,21 +199,22 @@ def place(x, example_weights, width: int, devices) -> tuple:
   return placed, place_weights(example_weights, shape, devices)
 
 
-def key_kind(keys: jax.Array) -> str:
+def key_kind(keys: Array) -> str:
   """The generator of typed keys; the default one for raw keys."""
   if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
     return str(jax.random.key_impl(keys))
-  return jax.config.jax_default_prng_impl
+  # JAX makes its settings attributes when it runs.
+  return jax.config.jax_default_prng_impl  # pyright: ignore
 
 
-def raw(keys: jax.Array):
+def raw(keys: Array) -> Array:
   """The words of a key; on the host where they can be, for any device."""
   if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
     keys = jax.random.key_data(keys)
   return keys if is_traced(keys) else np.asarray(keys)
 
 
-def check(x, num_components: int, example_weights) -> None:
+def check(x: Any, num_components: int, example_weights: Any) -> None:
   """Refuses what no mixture or clustering can be fitted to."""
   shape = np.shape(x)
   if len(shape) != 2 or 0 in shape:

@@ -13,13 +13,16 @@ covariance, so that it adds nothing to a density.
 Axes: N examples, D features, K components, T blocks, B examples of a block.
 """
 
+import dataclasses
 from collections.abc import Callable
 
-import flax
 import jax
 import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Bool, Float
 
 from neucrab_jax.ops import blocks
+from neucrab_jax.typing import Array
 
 KINDS = ('diag', 'spherical', 'tied', 'full')
 
@@ -32,14 +35,14 @@ VARIANCE_FLOOR = 1e-6
 JITTERS = (1.0, 10.0, 1e3, 1e5)
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class Parameters:
-  log_weights: jax.Array  # [K]
-  means: jax.Array  # [K, D]
-  variances: jax.Array  # as above, `spherical` as `diag`
+  log_weights: Array  # [K]
+  means: Array  # [K, D]
+  variances: Array  # as above, `spherical` as `diag`
 
 
-def diagonal(p: Parameters, kind: str) -> jax.Array:
+def diagonal(p: Parameters, kind: str) -> Float[Array, 'K D']:
   """[K, D] variances, whatever the kind."""
   if kind == 'tied':
     return jnp.broadcast_to(jnp.diagonal(p.variances), p.means.shape)
@@ -48,14 +51,14 @@ def diagonal(p: Parameters, kind: str) -> jax.Array:
   return jnp.broadcast_to(p.variances, p.means.shape)
 
 
-def scaled(p: Parameters, factor: jax.Array) -> Parameters:
+def scaled(p: Parameters, factor: Float[Array, '']) -> Parameters:
   """The mixture of `factor` times the data, squared once and once more."""
-  return p.replace(
-    means=p.means * factor, variances=p.variances * factor * factor
+  return dataclasses.replace(
+    p, means=p.means * factor, variances=p.variances * factor * factor
   )
 
 
-def _inverse_root(covariance: jax.Array) -> jax.Array:
+def _inverse_root(covariance: Array) -> jax.Array:
   """[D, D] lower L⁻ᵀ with L Lᵀ the covariance: whitens rows from the right."""
   identity = jnp.eye(covariance.shape[-1], dtype=covariance.dtype)
   root = jnp.linalg.cholesky(covariance, symmetrize_input=False)
@@ -77,7 +80,7 @@ def _inverse_root(covariance: jax.Array) -> jax.Array:
 
 
 def log_joint_of(
-  p: Parameters, num_dims: jax.Array, kind: str
+  p: Parameters, num_dims: Array | int, kind: str
 ) -> Callable[[jax.Array], jax.Array]:
   """The function from examples [B, D] to log P(v) p(x | v), [B, K]."""
   constant = p.log_weights - 0.5 * num_dims * jnp.log(2 * jnp.pi)
@@ -85,7 +88,7 @@ def log_joint_of(
     whiten = jax.lax.map(_inverse_root, p.variances)
     log_det = jnp.sum(jnp.log(jnp.diagonal(whiten, axis1=1, axis2=2)), axis=1)
 
-    def log_joint(x):
+    def log_joint_full(x):
       def one(component):
         mean, whiten, constant = component
         white = jnp.matmul(x - mean, whiten, precision=blocks.PRECISION)
@@ -93,7 +96,7 @@ def log_joint_of(
 
       return jax.lax.map(one, (p.means, whiten, constant + log_det)).T
 
-    return log_joint
+    return log_joint_full
 
   if kind == 'tied':
     whiten = _inverse_root(p.variances)
@@ -101,12 +104,12 @@ def log_joint_of(
     log_det = jnp.sum(jnp.log(jnp.diagonal(whiten)))
     constant = constant + log_det - 0.5 * jnp.sum(means**2, axis=1)
 
-    def log_joint(x):
+    def log_joint_tied(x):
       white = jnp.matmul(x, whiten, precision=blocks.PRECISION)
       product = jnp.matmul(white, means.T, precision=blocks.PRECISION)
       return product + constant - 0.5 * jnp.sum(white**2, 1, keepdims=True)
 
-    return log_joint
+    return log_joint_tied
 
   precisions = 1 / p.variances
   constant = constant - 0.5 * jnp.sum(
@@ -132,11 +135,11 @@ def log_joint_of(
 
 def refine(
   p: Parameters,
-  num_dims: jax.Array,
-  log_joint: jax.Array,
-  total: jax.Array,
-  x: jax.Array,
-) -> jax.Array:
+  num_dims: Array | int,
+  log_joint: Float[Array, 'B K'],
+  total: Float[Array, 'B 1'],
+  x: Float[Array, 'B D'],
+) -> Float[Array, 'B']:
   """Log densities, exact in the component that accounts for each example.
 
   The moments cancel: x² / σ² and μ² / σ² may be millions where the density
@@ -174,19 +177,24 @@ def _interleave(constant, first, second) -> jax.Array:
   return jnp.concatenate([constant[:, None], pairs], axis=1)
 
 
-def moments(x: jax.Array) -> jax.Array:
+def moments(x: Float[Array, 'B D']) -> Float[Array, 'B 2*D+1']:
   """[B, D] to [B, 2 D + 1]: all that a diagonal Gaussian sees of an example."""
   return _interleave(jnp.ones_like(x[:, 0]), x, x**2)
 
 
-def separate(sums: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def separate(
+  sums: Float[Array, 'K _'],
+) -> tuple[Float[Array, 'K'], Float[Array, 'K D'], Float[Array, 'K D']]:
   """[K, 2 D + 1] sums of moments to [K] mass, [K, D] of x and [K, D] of x²."""
   return sums[:, 0], sums[:, 1::2], sums[:, 2::2]
 
 
 def weighted_moments(
-  weights: jax.Array, scale: jax.Array, x: jax.Array, num_dims: jax.Array
-) -> jax.Array:
+  weights: Float[Array, 'B K'],
+  scale: Float[Array, 'B'],
+  x: Float[Array, 'B D'],
+  num_dims: Array | int,
+) -> Float[Array, 'K 2*D+1']:
   """[B, K] weights, times [B] scale, and [B, D] to [K, 2 D + 1] sums."""
   statistics, d = moments(x) * scale[:, None], x.shape[1]
 
@@ -199,7 +207,9 @@ def weighted_moments(
   return blocks.at_width(num_dims, d, at_width)
 
 
-def second_moment(x: jax.Array, weights: jax.Array) -> jax.Array:
+def second_moment(
+  x: Float[Array, 'T B D'], weights: Float[Array, 'T B']
+) -> Float[Array, 'D D']:
   """[T, B, D] and [T, B] to [D, D], the mean of x xᵀ."""
 
   def add_block(total, block):
@@ -211,7 +221,12 @@ def second_moment(x: jax.Array, weights: jax.Array) -> jax.Array:
   return jax.lax.scan(add_block, zeros, (x, weights))[0] / jnp.sum(weights)
 
 
-def tied(second, means, shares, mask) -> jax.Array:
+def tied(
+  second: Float[Array, 'D D'],
+  means: Float[Array, 'K D'],
+  shares: Float[Array, 'K'],
+  mask: Bool[Array, 'D'],
+) -> Float[Array, 'D D']:
   """What the components' means leave of the second moment: [D, D]."""
   between = jnp.matmul(
     (means * shares[:, None]).T, means, precision=blocks.PRECISION
@@ -222,7 +237,14 @@ def tied(second, means, shares, mask) -> jax.Array:
   return pad_identity(within, mask)
 
 
-def full(x, weights, posteriors_of, means, mass, mask) -> jax.Array:
+def full(
+  x: Float[Array, 'T B D'],
+  weights: Float[Array, 'T B'],
+  posteriors_of: Callable,
+  means: Float[Array, 'K D'],
+  mass: Float[Array, 'K'],
+  mask: Bool[Array, 'D'],
+) -> Float[Array, 'K D D']:
   """[K, D, D] about known means, by a second pass over the examples.
 
   Centred before they are squared: in f32 nothing is left of a difference of
@@ -257,7 +279,9 @@ def full(x, weights, posteriors_of, means, mass, mask) -> jax.Array:
   return pad_identity(covariance + floor, mask)
 
 
-def pad_identity(covariance: jax.Array, mask: jax.Array) -> jax.Array:
+def pad_identity(
+  covariance: Float[Array, '*K D D'], mask: Bool[Array, 'D']
+) -> Float[Array, '*K D D']:
   """[..., D, D] with the identity where a dimension is padding."""
   identity = jnp.eye(mask.shape[0], dtype=covariance.dtype)
   return jnp.where(mask[:, None] & mask, covariance, identity)

@@ -13,8 +13,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
-from neucrab_jax.ops import covariances, kmeans
+from neucrab_jax.ops import covariances, distances
+from neucrab_jax.typing import Array
 
 # The log weight of a component that holds no example: finite, so that nothing
 # becomes NaN, and exactly zero once exponentiated.
@@ -33,19 +35,26 @@ ROUNDINGS = 1.0
 class Data:
   """What stays the same from iteration to iteration."""
 
-  x: jax.Array  # [T, B, D], standardised
-  weights: jax.Array  # [T, B], zero where there is no example
-  mask: jax.Array  # [D], false where a dimension is padding
+  x: Array  # [T, B, D], standardised
+  weights: Array  # [T, B], zero where there is no example
+  mask: Array  # [D], false where a dimension is padding
   kind: str  # of covariance
-  second: jax.Array | None  # [D, D], the mean of x xᵀ, for `tied`
+  second: Array | None  # [D, D], the mean of x xᵀ, for `tied`
 
 
-def make_data(x, weights, mask, kind: str) -> Data:
+def make_data(
+  x: Float[Array, 'T B D'],
+  weights: Float[Array, 'T B'],
+  mask: Bool[Array, 'D'],
+  kind: str,
+) -> Data:
   second = covariances.second_moment(x, weights) if kind == 'tied' else None
   return Data(x, weights, mask, kind, second)
 
 
-def expect(log_joint: jax.Array) -> tuple[jax.Array, ...]:
+def expect(
+  log_joint: Float[Array, 'B K'],
+) -> tuple[Float[Array, 'B K'], Float[Array, 'B 1'], Float[Array, 'B']]:
   """The E-step for one block.
 
   Args:
@@ -92,7 +101,7 @@ def _maximise(data: Data, sums: jax.Array, posteriors_of: Callable):
   mass = mass + EMPTY_MASS
   means = first / mass[:, None]
   shares = mass / jnp.sum(mass)
-  if data.kind == 'tied':
+  if data.second is not None:  # tied
     variances = covariances.tied(data.second, means, shares, data.mask)
   elif data.kind == 'full':
     variances = covariances.full(
@@ -118,28 +127,34 @@ def _posteriors_by(log_joint_of: Callable) -> Callable:
   return posteriors_of
 
 
-def start(data: Data, centroids: jax.Array) -> covariances.Parameters:
+def start(data: Data, centroids: Float[Array, 'K D']) -> covariances.Parameters:
   """An M-step on hard assignments to the nearest of [K, D] centroids."""
   (k, d), num_dims = centroids.shape, jnp.sum(data.mask)
 
   def add_block(sums, block):
     x, w = block
-    index, _ = kmeans.nearest(x, centroids, num_dims)
+    index, _ = distances.nearest(x, centroids, num_dims)
     moments = covariances.moments(x) * w[:, None]
     return sums + jax.ops.segment_sum(moments, index, num_segments=k), None
 
   def posteriors_of(x):
-    index, _ = kmeans.nearest(x, centroids, num_dims)
+    index, _ = distances.nearest(x, centroids, num_dims)
     return (index[:, None] == jnp.arange(k)).astype(x.dtype)
 
   zeros = jnp.zeros((k, 2 * d + 1), data.x.dtype)
   sums, _ = jax.lax.scan(add_block, zeros, (data.x, data.weights))
   parameters = _maximise(data, sums, posteriors_of)
   log_weights = jnp.where(sums[:, 0] > 0, parameters.log_weights, LOG_ZERO)
-  return parameters.replace(log_weights=log_weights)
+  return dataclasses.replace(parameters, log_weights=log_weights)
 
 
-def run(data: Data, parameters, *, max_iterations, tolerance):
+def run(
+  data: Data,
+  parameters: covariances.Parameters,
+  *,
+  max_iterations: int,
+  tolerance: Array | float,
+) -> tuple[covariances.Parameters, Array, Array, Float[Array, 'iterations']]:
   """Iterates to convergence, as scikit-learn does.
 
   Args:
@@ -175,4 +190,5 @@ def run(data: Data, parameters, *, max_iterations, tolerance):
 
   history = jnp.zeros(max_iterations, data.x.dtype)
   state = (parameters, 0, False, history)
-  return jax.lax.while_loop(unfinished, step, state)
+  # The loop makes arrays of the numbers that it starts from.
+  return jax.lax.while_loop(unfinished, step, state)  # pyright: ignore

@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from jaxtyping import Float, Int, Real
 
 from neucrab_jax.ops import pca
+from neucrab_jax.typing import Array
 
 
 @contextlib.contextmanager
@@ -25,12 +27,12 @@ def precision() -> Iterator[None]:
   More of them wait for one another in a spin: see `pca.one_lapack_thread`.
   """
   # A TPU has no f64 of its own.
-  wide = jax.default_backend() != 'tpu' or jax.config.jax_enable_x64
+  wide = jax.default_backend() != 'tpu' or jnp.result_type(float) == np.float64
   with jax.enable_x64(wide), pca.one_lapack_thread():
     yield
 
 
-def compact(features: np.ndarray) -> np.ndarray:
+def compact(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N _']:
   """Rotates examples into as few dimensions as hold them.
 
   Whatever depends on inner products only is the same, at less cost; and all
@@ -47,22 +49,23 @@ def compact(features: np.ndarray) -> np.ndarray:
   if d <= n:
     return x
   # Fᵀ = Q R, so F = Rᵀ Qᵀ, and R has all the inner products.
-  (r,) = scipy.linalg.qr(x.T, mode='r', check_finite=False)
-  return np.ascontiguousarray(r[:n].T)
+  # The stubs do not tell the modes apart.
+  (r,) = scipy.linalg.qr(x.T, mode='r', check_finite=False)  # pyright: ignore
+  return np.ascontiguousarray(np.transpose(r[:n]))
 
 
-def one_hot(labels: np.ndarray) -> np.ndarray:
+def one_hot(labels: Int[Array, 'N']) -> Float[np.ndarray, 'N C']:
   """[N, C] f64, C being the largest label and one more."""
   return np.eye(int(np.max(labels)) + 1)[np.asarray(labels)]
 
 
-def centre(features: np.ndarray) -> np.ndarray:
+def centre(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
   """[N, D] f64, less their mean: in f64, before any square is taken."""
   x = np.asarray(features, np.float64)
   return x - x.mean(axis=0)
 
 
-def rank_tolerance(values: jax.Array, size: int) -> jax.Array:
+def rank_tolerance(values: Float[Array, 'K'], size: int) -> Float[Array, '']:
   """Eigenvalues up to this are rounding of zero.
 
   Args:

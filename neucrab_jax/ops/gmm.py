@@ -9,14 +9,16 @@ Reference:
   Li et al., Ranking Neural Checkpoints, CVPR 2021, section 3.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Sequence
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
+from jaxtyping import Float, Real
 
 from neucrab_jax import parallel
 from neucrab_jax.ops import (
@@ -25,8 +27,10 @@ from neucrab_jax.ops import (
   em,
   kmeans,
   posteriors,
+  seeding,
   standardise,
 )
+from neucrab_jax.typing import Array, Key, Keys
 
 # Lloyd's iterations at most, before EM goes on from there.
 KMEANS_ITERATIONS = 100
@@ -36,18 +40,18 @@ KMEANS_ITERATIONS = 100
 LIKELIHOOD_NOISE = 1e-4
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class GMM:
   """A mixture, or S of them with a leading axis on every field."""
 
-  log_weights: jax.Array  # [K], sums to one after exp
-  means: jax.Array  # [K, D]
-  variances: jax.Array  # [K, D] for diag, [K], [D, D] or [K, D, D]; floored
-  num_iterations: jax.Array  # [], of EM
-  converged: jax.Array  # [], false if max_iterations ended it
+  log_weights: Array  # [K], sums to one after exp
+  means: Array  # [K, D]
+  variances: Array  # [K, D] for diag, [K], [D, D] or [K, D, D]; floored
+  num_iterations: Array  # [], of EM
+  converged: Array  # [], false if max_iterations ended it
   # [max_iterations], nats, before each iteration; after the last one repeated.
-  log_likelihoods: jax.Array
-  covariance: str = flax.struct.field(pytree_node=False, default='diag')
+  log_likelihoods: Array
+  covariance: str = struct.field(pytree_node=False, default='diag')
 
 
 def _finite(x, covariance, dtype):
@@ -59,12 +63,7 @@ def _finite(x, covariance, dtype):
 
 @functools.partial(
   jax.jit,
-  static_argnames=(
-    'num_components',
-    'max_iterations',
-    'covariance',
-    'dtype',
-  ),
+  static_argnames=('num_components', 'max_iterations', 'covariance', 'dtype'),
 )
 def _fit(
     noise, x, weights, affine, initial_means, num_dims, tolerance, *,
@@ -75,7 +74,7 @@ def _fit(
   def fit_one(noise, weights):
     data = em.make_data(x, weights, mask, covariance)
     if initial_means is None:
-      centroids = kmeans.seed(
+      centroids = seeding.seed(
         noise, x, weights, num_dims, num_clusters=num_components
       )
       centroids, _ = kmeans.lloyd(
@@ -89,7 +88,9 @@ def _fit(
       parameters = em.start(data, centroids)
     else:
       centroids = (initial_means - affine.centre) / affine.scale
-      parameters = em.start(data, centroids).replace(means=centroids)
+      parameters = dataclasses.replace(
+        em.start(data, centroids), means=centroids
+      )
     return em.run(
       data, parameters, max_iterations=max_iterations, tolerance=tolerance
     )
@@ -134,28 +135,29 @@ def _resized(mixture: GMM, resize, width: int) -> GMM:
   def host(x):
     return x if blocks.is_traced(x) else np.asarray(x)
 
-  return mixture.replace(
+  return dataclasses.replace(
+    mixture,
     means=resize(host(mixture.means), (*mixture.means.shape[:-1], width)),
     variances=resize(host(variances), (*leading, *[width] * num_axes)),
   )
 
 
 def fit_many(
-  keys: jax.Array,
-  z: jax.Array,
+  keys: Keys | Key,
+  z: Float[Array, 'N D'],
   *,
   num_components: int = 50,
-  initial_means: jax.Array | None = None,
-  example_weights: jax.Array | None = None,
+  initial_means: Float[Array, 'K D'] | None = None,
+  example_weights: Real[Array, '... N'] | None = None,
   covariance: str = 'diag',
   max_iterations: int = 100,
   tolerance: float = 1e-3,
-  devices: Sequence[jax.Device] | None = None,
+  devices: Sequence | None = None,
 ) -> GMM:
   """Fits one mixture per key, in one program; otherwise as `fit`.
 
   Args:
-    keys: [S] keys, of the initialisations.
+    keys: [S] keys, of the initialisations; or one, for a mixture without S.
     z: [N, D].
     num_components: as in `fit`, like all that follow.
     initial_means: [K, D]
@@ -175,13 +177,14 @@ def fit_many(
   """
   if initial_means is not None:
     num_components = len(initial_means)
-  apart = np.ndim(example_weights) == 2
-  if apart and len(example_weights) != len(keys):
-    raise ValueError(
-      f'Expected example_weights of shape [N] or [{len(keys)}, N], a row for '
-      f'each key, got {np.shape(example_weights)}.'
-    )
-  mean_weights = example_weights.mean(axis=0) if apart else example_weights
+  own_weights, mean_weights = None, example_weights
+  if example_weights is not None and np.ndim(example_weights) == 2:
+    if len(example_weights) != len(keys):
+      raise ValueError(
+        f'Expected example_weights of shape [N] or [{len(keys)}, N], a row for '
+        f'each key, got {np.shape(example_weights)}.'
+      )
+    own_weights, mean_weights = example_weights, example_weights.mean(axis=0)
   blocks.check(z, num_components, mean_weights)
   if covariance not in covariances.KINDS:
     raise ValueError(
@@ -199,10 +202,10 @@ def fit_many(
     x, weights, affine = standardise.place(
       z, mean_weights, num_components, devices
     )
-    if apart:
-      weights = blocks.place_weights(example_weights, weights.shape, devices)
+    if own_weights is not None:
+      weights = blocks.place_weights(own_weights, weights.shape, devices)
     if initial_means is None:
-      noise = kmeans.draw_noise(
+      noise = seeding.draw_noise(
         keys, num_examples=math.prod(x.shape[:2]), num_clusters=num_components
       )
     else:
@@ -229,21 +232,26 @@ def fit_many(
 
 
 def fit(
-  key: jax.Array,
-  z: jax.Array,
+  key: Key,
+  z: Float[Array, 'N D'],
   *,
   num_components: int = 50,
-  initial_means: jax.Array | None = None,
-  example_weights: jax.Array | None = None,
+  initial_means: Float[Array, 'K D'] | None = None,
+  example_weights: Real[Array, 'N'] | None = None,
   covariance: str = 'diag',
   max_iterations: int = 100,
   tolerance: float = 1e-3,
-  devices: Sequence[jax.Device] | None = None,
+  devices: Sequence | None = None,
 ) -> GMM:
   """Fits a mixture, from k-means or from given means.
 
   Variances are floored at 1e-6 of the data's mean variance, so that no result
   depends on the data's scale; for 'full' that much is added to each diagonal.
+
+  >>> z = np.repeat([[0.0, 0.0], [8.0, 8.0]], 20, axis=0) + np.eye(40, 2)
+  >>> mixture = fit(jax.random.key(0), z, num_components=2)
+  >>> mixture.means.shape, sorted(np.exp(mixture.log_weights).round(2).tolist())
+  ((2, 2), [0.5, 0.5])
 
   Args:
     key: of the initialisation; without effect where `initial_means` are given.
@@ -280,7 +288,9 @@ def fit(
   )
 
 
-def as_parameters(mixture: GMM, z):
+def as_parameters(
+  mixture: GMM, z: Float[Array, 'N D']
+) -> tuple[covariances.Parameters, Float[Array, 'N D'], int]:
   """Parameters padded to a bucket, examples, and the number of dims."""
   d = mixture.means.shape[-1]
   if np.ndim(z) != 2 or z.shape[1] != d:
@@ -298,7 +308,9 @@ def as_parameters(mixture: GMM, z):
   return parameters, blocks.as_float(z), d
 
 
-def responsibilities(mixture: GMM, z: jax.Array) -> jax.Array:
+def responsibilities(
+  mixture: GMM, z: Float[Array, 'N D']
+) -> Float[Array, 'N K']:
   """How much of each example each component accounts for, P(v | x).
 
   Args:
@@ -314,8 +326,10 @@ def responsibilities(mixture: GMM, z: jax.Array) -> jax.Array:
 
 
 def log_likelihood(
-  mixture: GMM, z: jax.Array, example_weights: jax.Array | None = None
-) -> jax.Array:
+  mixture: GMM,
+  z: Float[Array, 'N D'],
+  example_weights: Real[Array, 'N'] | None = None,
+) -> Float[Array, '']:
   """Mean over examples of log p(x).
 
   Args:

@@ -11,8 +11,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from neucrab_jax.ops import blocks, standardise
+from neucrab_jax.typing import Array
 
 # Examples of a block, at most. Of larger ones more pairs on the diagonal come
 # twice; the product of smaller ones runs slower.
@@ -79,12 +81,16 @@ def _leave_one_out(x, labels, *, k, num_classes, shape):
 
 
 def leave_one_out(
-  features: jax.Array, labels: jax.Array, *, k: int = 1
-) -> jax.Array:
+  features: Float[Array, 'N D'], labels: Int[Array, 'N'], *, k: int = 1
+) -> Float[Array, 'N']:
   """Whether the k nearest other examples vote for each example's own class.
 
   Distances are Euclidean. Among examples equally far the first is nearer; among
   classes with as many votes the smallest wins.
+
+  >>> features = np.array([[0.0], [1.0], [9.0], [10.0]])
+  >>> leave_one_out(features, np.array([0, 0, 1, 1])).tolist()
+  [1.0, 1.0, 1.0, 1.0]
 
   Args:
     features: [N, D].

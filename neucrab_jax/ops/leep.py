@@ -12,22 +12,30 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 from neucrab_jax.ops import blocks, gmm, posteriors
+from neucrab_jax.typing import Array
 
 
 def predictions(
   mixture: gmm.GMM,
-  z: jax.Array,
-  labels: jax.Array,
+  z: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
   *,
   num_classes: int,
-  example_weights: jax.Array | None = None,
-) -> jax.Array:
+  example_weights: Real[Array, '... N'] | None = None,
+) -> Float[Array, '*S N']:
   """The probability that the mixture gives each example's own class.
 
       P(y | v) = Σ_{n: y_n = y} r_nv / Σ_n r_nv
       p_n      = Σ_v P(y_n | v) r_nv
+
+  >>> z = np.array([[0.0], [1.0], [9.0], [10.0]])
+  >>> labels = np.array([0, 0, 1, 1])
+  >>> mixture = gmm.fit(jax.random.key(0), z, num_components=2)
+  >>> predictions(mixture, z, labels, num_classes=2).round(3).tolist()
+  [1.0, 1.0, 1.0, 1.0]
 
   Args:
     mixture: a single one, or S of them from `gmm.fit_many`.
@@ -44,22 +52,21 @@ def predictions(
     Li et al., section 3.2; Nguyen et al., LEEP, ICML 2020, equation 1.
   """
   parameters, z, d = gmm.as_parameters(mixture, z)
-  apart = np.ndim(example_weights) == 2
+  own_weights, same_weights = None, example_weights
+  if example_weights is not None and np.ndim(example_weights) == 2:
+    own_weights, same_weights = example_weights, None
   x, weights = blocks.place(
-    z,
-    None if apart else example_weights,
-    parameters.log_weights.shape[-1],
-    None,
+    z, same_weights, parameters.log_weights.shape[-1], None
   )
   shape = weights.shape
-  if apart:
-    weights = blocks.place_weights(example_weights, shape, None)
+  if own_weights is not None:
+    weights = blocks.place_weights(own_weights, shape, None)
   labels = labels if blocks.is_traced(labels) else np.asarray(labels)
   predict = functools.partial(
     posteriors.predictions, kind=mixture.covariance, num_classes=num_classes
   )
   if mixture.log_weights.ndim == 2:
-    axes = (0, None, None, 0 if apart else None, None)
+    axes = (0, None, None, 0 if weights.ndim == 3 else None, None)
     predict = jax.vmap(predict, axes)
   predicted = predict(
     parameters, x, blocks.to_blocks(labels, shape), weights, d
@@ -70,12 +77,12 @@ def predictions(
 
 def leep(
   mixture: gmm.GMM,
-  z: jax.Array,
-  labels: jax.Array,
+  z: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
   *,
   num_classes: int,
-  example_weights: jax.Array | None = None,
-) -> jax.Array:
+  example_weights: Real[Array, '... N'] | None = None,
+) -> Float[Array, '*S']:
   """LEEP on the mixture's posteriors: 1/N Σ_n log p_n of `predictions`.
 
   Args:

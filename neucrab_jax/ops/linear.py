@@ -6,27 +6,31 @@
 Axes: N examples, D features, C classes.
 """
 
+import dataclasses
 import functools
+from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import struct
+from jaxtyping import Bool, Float, Int, Real
 
 from neucrab_jax.ops import blocks, standardise
+from neucrab_jax.typing import Array
 
 # The gradient's largest entry at which to stop, where the mean variance of the
 # features is one. Not far above the rounding of an f32 mean.
 GRADIENT_TOLERANCE = 1e-5
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class Linear:
-  kernel: jax.Array  # [D, C]
-  bias: jax.Array  # [C]
-  num_iterations: jax.Array  # []
-  converged: jax.Array  # [], false if max_iterations ended it
+  kernel: Array  # [D, C]
+  bias: Array  # [C]
+  num_iterations: Array  # []
+  converged: Array  # [], false if max_iterations ended it
 
 
 @functools.partial(jax.jit, static_argnames=('num_classes', 'max_iterations'))
@@ -48,7 +52,7 @@ def _fit(
   optimizer = optax.lbfgs()
   value_and_grad = optax.value_and_grad_from_state(loss_of)
 
-  def step(state):
+  def step(state) -> Any:
     parameters, optimizer_state, i, _ = state
     value, gradient = value_and_grad(parameters, state=optimizer_state)
     updates, optimizer_state = optimizer.update(
@@ -95,18 +99,23 @@ def _fit(
 
 
 def fit(
-  features: jax.Array,
-  labels: jax.Array,
+  features: Float[Array, 'N D'],
+  labels: Int[Array, 'N'],
   *,
   num_classes: int,
   l2: float = 1e-4,
   max_iterations: int = 200,
   tolerance: float = GRADIENT_TOLERANCE,
-  example_weights: jax.Array | None = None,
+  example_weights: Real[Array, '... N'] | Bool[Array, '... N'] | None = None,
 ) -> Linear:
   """Fits a linear classifier; the bias is not regularised.
 
   Splits are weights: with [S, N] of them, S classifiers are fitted at once.
+
+  >>> features, labels = np.array([[-1.0], [1.0]] * 4), np.arange(8) % 2
+  >>> classifier = fit(features, labels, num_classes=2)
+  >>> predict(classifier, features).tolist() == labels.tolist()
+  True
 
   Args:
     features: [N, D].
@@ -142,11 +151,13 @@ def fit(
   labels = labels if blocks.is_traced(labels) else np.asarray(labels)
   found = run(x, labels, weights, l2, d, tolerance)
   shape = (*found.kernel.shape[:-2], d, num_classes)
-  return found.replace(kernel=blocks.crop(found.kernel, shape))
+  return dataclasses.replace(found, kernel=blocks.crop(found.kernel, shape))
 
 
 @jax.jit
-def logits(classifier: Linear, features: jax.Array) -> jax.Array:
+def logits(
+  classifier: Linear, features: Float[Array, 'N D']
+) -> Float[Array, '*S N C']:
   """Unnormalised log-probabilities of the classes.
 
   Args:
@@ -160,6 +171,8 @@ def logits(classifier: Linear, features: jax.Array) -> jax.Array:
   return product + classifier.bias[..., None, :]
 
 
-def predict(classifier: Linear, features: jax.Array) -> jax.Array:
+def predict(
+  classifier: Linear, features: Float[Array, 'N D']
+) -> Int[Array, '*S N']:
   """The most probable class: [N] or [S, N], the smallest of equals."""
   return jnp.argmax(logits(classifier, features), axis=-1)

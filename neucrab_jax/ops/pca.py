@@ -8,17 +8,21 @@ compile its own for the width of each checkpoint took longer than the work.
 Axes: N examples, D features, k kept components, R = min(N, D).
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 import threadpoolctl
+from flax import struct
+from jaxtyping import Float
+from scipy.linalg import lapack
 
 from neucrab_jax import parallel
 from neucrab_jax.ops import blocks, standardise
+from neucrab_jax.typing import Array
 
 # Examples to centre at once, in f64.
 _HOST_ROWS = 1024
@@ -31,7 +35,7 @@ _LAPACK_BLOCK = 64
 ENERGY_ROUNDING = 1e-6
 
 
-def one_lapack_thread():
+def one_lapack_thread() -> contextlib.AbstractContextManager:
   """LAPACK's threads wait for one another in a spin, thousands of times.
 
   On two busy cores, two of them took fifty times as long as one.
@@ -39,11 +43,11 @@ def one_lapack_thread():
   return threadpoolctl.threadpool_limits(1, user_api='blas')
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class Projection:
-  mean: jax.Array  # [D]
-  components: jax.Array  # [D, k], orthonormal columns, most variance first
-  explained_energy: jax.Array  # [k], fractions of the total variance
+  mean: Array  # [D]
+  components: Array  # [D, k], orthonormal columns, most variance first
+  explained_energy: Array  # [k], fractions of the total variance
 
 
 def _unit_columns(v, module):
@@ -90,7 +94,8 @@ def _tridiagonal_vectors(diagonal, off_diagonal, values) -> np.ndarray:
   splits = off_diagonal**2 <= np.finfo(np.float64).eps ** 2 * products
   if not splits.any():
     # Inverse iteration, as the eigenvalues are known: a third of the time.
-    vectors, failed = scipy.linalg.lapack.dstein(
+    # The stubs lack LAPACK's routines, here and below.
+    vectors, failed = lapack.dstein(  # pyright: ignore
       diagonal, off_diagonal, values, np.ones(size), np.full(size, size)
     )
     if not failed:
@@ -129,7 +134,7 @@ def _leading_eigenvectors(
   )
   diagonal = diagonal.astype(np.float64)
   off_diagonal = off_diagonal.astype(np.float64)
-  ascending, _ = scipy.linalg.lapack.dsterf(diagonal, off_diagonal)
+  ascending, _ = lapack.dsterf(diagonal, off_diagonal)  # pyright: ignore
   values = np.maximum(ascending[::-1], 0)
   kept = choose(values)
   vectors = _tridiagonal_vectors(
@@ -161,7 +166,7 @@ def _decompose_on_host(
 ) -> tuple[np.ndarray, ...]:
   """As `_decompose`, without padding, and only [D, k] components."""
   n, d = x.shape
-  mean = np.mean(x, axis=0, dtype=np.float64)
+  mean = np.asarray(np.mean(x, axis=0, dtype=np.float64))
   centred, _ = _centre_on_host(x, mean)
   wide = d > n
   gram = centred @ centred.T if wide else centred.T @ centred
@@ -174,12 +179,19 @@ def _decompose_on_host(
 
 
 def fit(
-  x: jax.Array,
+  x: Float[Array, 'N D'],
   *,
   energy: float = 0.8,
-  devices: Sequence[jax.Device] | None = None,
+  devices: Sequence | None = None,
 ) -> Projection:
   """Finds the fewest principal components with enough of the variance.
+
+  >>> x = np.outer(np.arange(10.0), [3.0, 4.0])  # on a line
+  >>> projection = fit(x, energy=0.9)
+  >>> [round(float(share), 2) for share in projection.components[:, 0]]
+  [0.6, 0.8]
+  >>> transform(projection, x).shape
+  (10, 1)
 
   Args:
     x: [N, D].
@@ -246,7 +258,9 @@ def _project_on_host(x: np.ndarray, mean: np.ndarray, components: np.ndarray):
   return z.astype(x.dtype)
 
 
-def transform(projection: Projection, x: jax.Array) -> jax.Array:
+def transform(
+  projection: Projection, x: Float[Array, 'N D']
+) -> Float[Array, 'N k']:
   """Coordinates of examples along the principal components.
 
   Args:
@@ -271,7 +285,7 @@ def transform(projection: Projection, x: jax.Array) -> jax.Array:
   )
   if _on_host(x, mean, components):
     return jax.device_put(
-      _project_on_host(x, np.asarray(mean), np.asarray(components))
+      _project_on_host(np.asarray(x), np.asarray(mean), np.asarray(components))
     )
   if not blocks.is_traced(components):
     components = np.asarray(components)

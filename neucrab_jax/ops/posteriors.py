@@ -5,12 +5,15 @@ Axes: N examples, D features, K components, C classes, T blocks, B examples of
 a block.
 """
 
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
 from neucrab_jax.ops import covariances, em
+from neucrab_jax.typing import Array
 
 # No example is farther from a mixture than this, in standard deviations of all
 # its components together, and no variance is smaller than this: their squares
@@ -33,7 +36,7 @@ def _standard(p: covariances.Parameters, num_dims, kind: str):
   largest = jnp.maximum(jnp.max(jnp.abs(p.means)), jnp.sqrt(jnp.max(variances)))
   p = covariances.scaled(p, 1 / largest)
   centre = jnp.sum(weights * p.means, axis=0)
-  p = p.replace(means=p.means - centre)
+  p = dataclasses.replace(p, means=p.means - centre)
   variances = jnp.where(mask, covariances.diagonal(p, kind), 0)
   spread = jnp.sqrt(jnp.sum(weights * (variances + p.means**2)) / num_dims)
   spread = jnp.maximum(spread, LEAST_VARIANCE)
@@ -43,7 +46,7 @@ def _standard(p: covariances.Parameters, num_dims, kind: str):
   else:
     variances = jnp.maximum(covariances.diagonal(p, kind), LEAST_VARIANCE)
     padded = jnp.where(mask, variances, 1)
-  p = p.replace(variances=padded)
+  p = dataclasses.replace(p, variances=padded)
 
   def bring(x):
     return jnp.clip((x / largest - centre) / spread, -FARTHEST, FARTHEST)
@@ -52,7 +55,13 @@ def _standard(p: covariances.Parameters, num_dims, kind: str):
 
 
 @functools.partial(jax.jit, static_argnames='kind')
-def posterior(p: covariances.Parameters, x, num_dims, *, kind: str):
+def posterior(
+  p: covariances.Parameters,
+  x: Float[Array, 'N D'],
+  num_dims: Array | int,
+  *,
+  kind: str,
+) -> Float[Array, 'N K']:
   """[N, K] responsibilities."""
   bring, p, _ = _standard(p, num_dims, kind)
   log_joint_of = covariances.log_joint_of(p, num_dims, kind)
@@ -61,7 +70,14 @@ def posterior(p: covariances.Parameters, x, num_dims, *, kind: str):
 
 
 @functools.partial(jax.jit, static_argnames='kind')
-def log_likelihood(p: covariances.Parameters, x, weights, num_dims, *, kind):
+def log_likelihood(
+  p: covariances.Parameters,
+  x: Float[Array, 'T B D'],
+  weights: Float[Array, 'T B'],
+  num_dims: Array | int,
+  *,
+  kind: str,
+) -> Float[Array, '']:
   """[] weighted mean of log p(x), for [T, B, D] blocks."""
   bring, p, scale = _standard(p, num_dims, kind)
   log_joint_of = covariances.log_joint_of(p, num_dims, kind)
@@ -81,9 +97,15 @@ def log_likelihood(p: covariances.Parameters, x, weights, num_dims, *, kind):
 
 @functools.partial(jax.jit, static_argnames=('kind', 'num_classes'))
 def predictions(
-    p: covariances.Parameters, x, labels, weights, num_dims, *,
-    kind, num_classes,
-):  # fmt: skip
+  p: covariances.Parameters,
+  x: Float[Array, 'T B D'],
+  labels: Int[Array, 'T B'],
+  weights: Float[Array, 'T B'],
+  num_dims: Array | int,
+  *,
+  kind: str,
+  num_classes: int,
+) -> Float[Array, 'T B']:
   """[T, B] of Σ_v P(y_n | v) r_nv, for [T, B, D] blocks."""
   bring, p, _ = _standard(p, num_dims, kind)
   log_joint_of = covariances.log_joint_of(p, num_dims, kind)

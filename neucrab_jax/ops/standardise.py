@@ -4,31 +4,37 @@
 Axes: N examples, D features, T blocks, B examples of a block.
 """
 
-import flax
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Float, Shaped
 
 from neucrab_jax.ops import blocks
+from neucrab_jax.typing import Array
 
 
-def magnitude(x: jax.Array) -> jax.Array:
+def magnitude(x: Float[Array, '...']) -> Float[Array, '']:
   """The power of two below the largest value: a scale that rounds nothing."""
   largest = jnp.max(jnp.abs(x))
   safe = jnp.where(largest > jnp.finfo(x.dtype).tiny, largest, 1)
   return jnp.ldexp(jnp.ones_like(safe), jnp.frexp(safe)[1] - 1)
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class Affine:
   """What `standardise` took away: data = standard * scale + centre."""
 
-  centre: jax.Array  # [D]
-  scale: jax.Array  # []
+  centre: Array  # [D]
+  scale: Array  # []
 
 
 def standardise(
-  x: jax.Array, weights: jax.Array, num_dims: jax.Array | int | None = None
-) -> tuple[jax.Array, Affine]:
+  x: Float[Array, 'T B D'],
+  weights: Float[Array, 'T B'],
+  num_dims: Array | int | None = None,
+) -> tuple[Float[Array, 'T B D'], Affine]:
   """Centres, and divides by one scale: the mean variance becomes one.
 
   Args:
@@ -39,7 +45,7 @@ def standardise(
   Returns:
     [T, B, D] and how to go back. Rows without weight are zero.
   """
-  num_dims = x.shape[-1] if num_dims is None else num_dims
+  width = x.shape[-1] if num_dims is None else num_dims
   present = (weights > 0)[..., None]
   total = jnp.maximum(jnp.sum(weights), jnp.finfo(x.dtype).tiny)
   share = (weights / total)[..., None]
@@ -52,7 +58,7 @@ def standardise(
   # Once more: the first mean is only as good as the offset is small.
   mean = mean + jnp.sum(share * (x - mean), axis=(0, 1))
   x = jnp.where(present, x - mean, 0)
-  spread = jnp.sqrt(jnp.sum(share * x**2) / num_dims)
+  spread = jnp.sqrt(jnp.sum(share * x**2) / width)
   spread = jnp.where(spread > 0, spread, 1)
   return x / spread, Affine(centre=mean * largest, scale=spread * largest)
 
@@ -61,7 +67,12 @@ def standardise(
 _standardise_in_place = jax.jit(standardise, donate_argnums=0)
 
 
-def place(x, example_weights, width: int, devices) -> tuple:
+def place(
+  x: Shaped[Array, 'N D'],
+  example_weights: Shaped[Array, 'N'] | None,
+  width: int,
+  devices: Sequence | None,
+) -> tuple[Float[Array, 'T B _'], Float[Array, 'T B'], Affine]:
   """`blocks.place` and `standardise`, with one copy of the examples left.
 
   Args:

@@ -6,6 +6,10 @@ Axes: N examples, C classes present, n chosen, S splits, R weightings.
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int, Real, Shaped
+
+from neucrab_jax.typing import Array, Key
 
 # The share of every class that a split holds out.
 HELD_OUT = 0.25
@@ -31,12 +35,16 @@ def _share_out(sizes: np.ndarray, *, num_examples: int) -> np.ndarray:
 
 
 def sample(
-  labels: np.ndarray, num_examples: int = 200, seed: int = 0
-) -> np.ndarray:
+  labels: ArrayLike, num_examples: int = 200, seed: int = 0
+) -> Int[np.ndarray, 'n']:
   """Chooses examples in proportion to the sizes of their classes.
 
   The same labels and seed give the same examples, with any version of NumPy:
   the stream of `np.random.RandomState` is frozen.
+
+  >>> labels = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])
+  >>> np.bincount(labels[sample(labels, num_examples=3)]).tolist()
+  [2, 1]
 
   Args:
     labels: [N] integers.
@@ -71,8 +79,8 @@ def sample(
 
 
 def hold_out(
-  labels: np.ndarray, *, share: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+  labels: Int[np.ndarray, 'N'], *, share: float, seed: int
+) -> tuple[Int[np.ndarray, 'kept'], Int[np.ndarray, 'held_out']]:
   """Splits examples in two, class by class, to fit and to choose by.
 
   Args:
@@ -99,8 +107,8 @@ def hold_out(
 
 
 def held_out(
-  key: jax.Array, labels: np.ndarray, *, num_splits: int
-) -> np.ndarray:
+  key: Key, labels: Int[Array, 'N'], *, num_splits: int
+) -> Bool[np.ndarray, 'S N']:
   """Which examples each split holds out: a random quarter of every class.
 
   A class with a single example is never held out.
@@ -132,8 +140,10 @@ def held_out(
 
 
 def mean_held_out(
-  values: np.ndarray, chosen: np.ndarray, example_weights: np.ndarray
-) -> np.ndarray:
+  values: Shaped[Array, 'S N'],
+  chosen: Bool[np.ndarray, 'S N'],
+  example_weights: Real[Array, 'R N'],
+) -> Float[np.ndarray, 'R S']:
   """Means over the examples that each split holds out.
 
   Args:

@@ -279,6 +279,7 @@ def test_bad_source_probs_are_refused(spoil, message, problem):
     measures.score('leep', source_probs=spoil(probs), labels=labels)
 
 
+@pytest.mark.usefixtures('unchecked_shapes')
 @pytest.mark.parametrize('number', [1, -3, 2.5])
 def test_bad_numbers_of_resamples_are_refused(number, problem):
   with pytest.raises(ValueError, match=f'at least 2, not {number}'):
@@ -292,6 +293,7 @@ def test_what_is_not_known_of_a_checkpoint_is_told(name, problem):
     measures.score(name, features=x, labels=labels)
 
 
+@pytest.mark.usefixtures('unchecked_shapes')
 @pytest.mark.parametrize('name', ['num_parameters', 'upstream_accuracy'])
 def test_what_is_known_of_a_checkpoint_is_a_number(name):
   with pytest.raises(ValueError, match='must be a number, not nan'):

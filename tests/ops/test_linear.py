@@ -65,6 +65,7 @@ def test_a_class_without_examples_is_never_predicted(features):
   assert (linear.predict(found, x) < 6).all()
 
 
+@pytest.mark.usefixtures('unchecked_shapes')
 def test_refuses_labels_of_another_length(features):
   x, y = features
   with pytest.raises(ValueError, match='600'):
