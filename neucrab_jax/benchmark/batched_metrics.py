@@ -203,7 +203,7 @@ def recall_at_k_sfda(
 
 
 # As `metrics.METRICS`.
-METRICS: dict[str, Callable[..., np.ndarray]] = {
+METRICS: dict[str, Callable[..., Found]] = {
   'recall_at_1': lambda *a: recall_at_k(*a, k=1),
   'recall_at_3': lambda *a: recall_at_k(*a, k=3),
   'rel_at_1': lambda *a: rel_at_k(*a, k=1),

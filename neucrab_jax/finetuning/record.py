@@ -21,7 +21,7 @@ import msgspec
 from neucrab_jax import input_files, storage
 from neucrab_jax.environment import Environment
 from neucrab_jax.finetuning.protocol import Protocol
-from neucrab_jax.finetuning.trainer import Point
+from neucrab_jax.finetuning.saved_states import Point
 
 SCHEMA = 1
 

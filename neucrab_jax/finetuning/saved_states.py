@@ -6,16 +6,61 @@ before goes only then. The order of the data is a function of seed and step, so
 no state of a random generator is kept.
 """
 
+import math
 import pathlib
 import shutil
-from typing import Any
 
 import jax
+import msgspec
 from absl import logging
 from orbax import checkpoint as ocp
 
 from neucrab_jax import parallel
 from neucrab_jax.finetuning import steps
+
+
+class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+  """A point of a learning curve; on record, what is not finite is null.
+
+  Attributes:
+    step: after how many.
+    learning_rate: of the last step.
+    loss: mean cross-entropy since the last point, nats.
+    accuracy: since the last point.
+    validation_loss: mean cross-entropy, nats.
+    validation_accuracy: of the validation examples.
+  """
+
+  step: int
+  learning_rate: float
+  loss: float | None
+  accuracy: float
+  validation_loss: float | None
+  validation_accuracy: float
+
+  @property
+  def loss_is_finite(self) -> bool:
+    return self.loss is not None and math.isfinite(self.loss)
+
+  @property
+  def finite(self) -> bool:
+    """Whether no loss is NaN or infinite."""
+    loss = self.validation_loss
+    return self.loss_is_finite and loss is not None and math.isfinite(loss)
+
+
+class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+  """What lies beside a state.
+
+  Attributes:
+    curves: of each trial, its points until then.
+    seconds: of training and validation until then.
+    finished: whether no step is left to take.
+  """
+
+  curves: tuple[tuple[Point, ...], ...]
+  seconds: float
+  finished: bool
 
 
 class Store:
@@ -38,18 +83,17 @@ class Store:
       ),
     )
 
-  def save(self, step: int, state: steps.State, seen: dict[str, Any]) -> None:
-    """Saves the state after a step, and a JSON object beside it."""
+  def save(self, step: int, state: steps.State, seen: Seen) -> None:
+    """Saves the state after a step, and what was seen until then."""
     self._manager.save(
       step,
       args=ocp.args.Composite(
-        state=ocp.args.StandardSave(state), seen=ocp.args.JsonSave(seen)
+        state=ocp.args.StandardSave(state),
+        seen=ocp.args.JsonSave(msgspec.to_builtins(seen)),
       ),
     )
 
-  def restore(
-    self, like: steps.State
-  ) -> tuple[int, steps.State, dict[str, Any]] | None:
+  def restore(self, like: steps.State) -> tuple[int, steps.State, Seen] | None:
     """The last step, its state and what was seen; None if there is none.
 
     Args:
@@ -70,6 +114,7 @@ class Store:
           state=ocp.args.StandardRestore(placed), seen=ocp.args.JsonRestore()
         ),
       )
+      return step, found['state'], msgspec.convert(found['seen'], Seen)
     except Exception as error:
       logging.warning(
         'The state in %s is damaged, so that training starts again: %s',
@@ -80,7 +125,6 @@ class Store:
         shutil.rmtree(self._folder, ignore_errors=True)
       self._manager = self._open()
       return None
-    return step, found['state'], found['seen']
 
   def close(self) -> None:
     self._manager.close()

@@ -8,54 +8,23 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import math
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import msgspec
 import numpy as np
 
 from neucrab_jax import parallel, storage
 from neucrab_jax.finetuning import batches, saved_states, steps, trial_groups
 from neucrab_jax.finetuning import protocol as protocol_lib
 from neucrab_jax.finetuning.network import Network
+from neucrab_jax.finetuning.saved_states import Point
 
 # Steps handed to the devices ahead of their results. More would only fill
 # their memory with batches.
 _STEPS_AHEAD = 2
-
-
-class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-  """A point of a learning curve; on record, what is not finite is null.
-
-  Attributes:
-    step: after how many.
-    learning_rate: of the last step.
-    loss: mean cross-entropy since the last point, nats.
-    accuracy: since the last point.
-    validation_loss: mean cross-entropy, nats.
-    validation_accuracy: of the validation examples.
-  """
-
-  step: int
-  learning_rate: float
-  loss: float | None
-  accuracy: float
-  validation_loss: float | None
-  validation_accuracy: float
-
-  @property
-  def loss_is_finite(self) -> bool:
-    return self.loss is not None and math.isfinite(self.loss)
-
-  @property
-  def finite(self) -> bool:
-    """Whether no loss is NaN or infinite."""
-    loss = self.validation_loss
-    return self.loss_is_finite and loss is not None and math.isfinite(loss)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,11 +189,9 @@ class _Group:
     if not found:
       return parallel.replicate(state, devices=jax.devices())
     self._done, state, seen = found
-    self._curves = [
-      [Point(**point) for point in curve] for curve in seen['curves']
-    ]
-    self._seconds = seen['seconds']
-    self._finished = seen['finished']
+    self._curves = [list(curve) for curve in seen.curves]
+    self._seconds = seen.seconds
+    self._finished = seen.finished
     return state
 
   def finish(self) -> list[TrialResult]:
@@ -245,14 +212,11 @@ class _Group:
           store.save(
             self._done,
             state,
-            {
-              'curves': [
-                [msgspec.structs.asdict(point) for point in curve]
-                for curve in self._curves
-              ],
-              'seconds': self._seconds,
-              'finished': self._finished,
-            },
+            saved_states.Seen(
+              curves=tuple(map(tuple, self._curves)),
+              seconds=self._seconds,
+              finished=self._finished,
+            ),
           )
     return [
       TrialResult(

@@ -7,7 +7,13 @@ import pytest
 from scipy import stats
 
 from neucrab_jax import environment, storage
-from neucrab_jax.finetuning import accuracy, protocol, record, trainer
+from neucrab_jax.finetuning import (
+  accuracy,
+  protocol,
+  record,
+  saved_states,
+  trainer,
+)
 
 LABELS = np.repeat(np.arange(4), 25)
 LEVEL = accuracy.guessing_level(LABELS)
@@ -15,7 +21,7 @@ LEVEL = accuracy.guessing_level(LABELS)
 
 def outcome(validation, *, loss=0.5, validation_loss=0.5, rate=0.1, seed=0):
   trial = protocol.Trial(rate, 10, seed)
-  point = trainer.Point(
+  point = saved_states.Point(
     step=10,
     learning_rate=rate,
     loss=loss,
