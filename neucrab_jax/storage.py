@@ -175,6 +175,45 @@ def write_json(path: str | os.PathLike, record: Any) -> None:
   write_text(path, to_json(record) + '\n')
 
 
+_SEAL = 'sha256'
+
+
+def write_sealed(path: str | os.PathLike, record: Any) -> None:
+  """Writes a record as JSON with a digest of itself, for our own reading."""
+  content = to_builtins(record)
+  write_json(path, {**content, _SEAL: digest(content)})
+
+
+def read_sealed(
+  path: str | os.PathLike, kind: type[_Record], *, needs_seal: bool = True
+) -> _Record:
+  """Reads a record that `write_sealed` wrote.
+
+  Args:
+    path: of the file.
+    kind: as in `read_json`.
+    needs_seal: refuse a record without a digest, as other programs write them.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    DamagedFileError: if it is not such a record, or was changed since.
+  """
+  path = pathlib.Path(path)
+  content = read_json(path, dict)
+  seal = content.pop(_SEAL, None)
+  if seal != digest(content) and (needs_seal or seal is not None):
+    raise DamagedFileError(
+      f'{str(path)!r} does not match its own digest: it was changed or damaged '
+      'after it was written.'
+    )
+  try:
+    return msgspec.convert(content, kind)
+  except msgspec.ValidationError as error:
+    raise DamagedFileError(
+      f'{str(path)!r} is no {kind.__name__} record: {error}.'
+    ) from error
+
+
 def read_json(path: str | os.PathLike, kind: type[_Record]) -> _Record:
   """Reads a record that `write_json` wrote.
 

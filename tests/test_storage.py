@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import io
 import json
 import os
@@ -283,6 +284,38 @@ def test_a_wrong_record_is_one_line_with_file_and_place(
     storage.read_json(file, Whole)
   assert str(error.value).startswith(f'{str(file)!r} is no Whole record: ')
   assert '\n' not in str(error.value)
+
+
+def test_no_flipped_bit_of_a_sealed_record_is_believed(tmp_path):
+  file = tmp_path / 'record.json'
+  record = Whole('a', (Part(1, 0.1), Part(23, 4.5e-6)))
+  storage.write_sealed(file, record)
+  assert storage.read_sealed(file, Whole) == record
+  whole = file.read_bytes()
+  rng = np.random.default_rng(0)
+  for place in rng.choice(len(whole), 60, replace=False):
+    flipped = bytearray(whole)
+    flipped[place] ^= 1 << rng.integers(8)
+    file.write_bytes(flipped)
+    with contextlib.suppress(storage.DamagedFileError):
+      # White space and the writing of a number may differ, what is meant not.
+      assert storage.read_sealed(file, Whole) == record
+  for end in (0, 1, len(whole) // 2, len(whole) - 3):
+    file.write_bytes(whole[:end])
+    with pytest.raises(storage.DamagedFileError):
+      storage.read_sealed(file, Whole)
+
+
+def test_only_a_record_of_our_own_needs_a_seal(tmp_path):
+  file = tmp_path / 'record.json'
+  record = Whole('a', ())
+  storage.write_json(file, record)
+  assert storage.read_sealed(file, Whole, needs_seal=False) == record
+  with pytest.raises(storage.DamagedFileError, match='its own digest'):
+    storage.read_sealed(file, Whole)
+  file.write_text('{"sha256": "0", "name": "a", "parts": []}')
+  with pytest.raises(storage.DamagedFileError, match='its own digest'):
+    storage.read_sealed(file, Whole, needs_seal=False)
 
 
 def test_a_record_in_no_text_is_damaged(tmp_path):

@@ -31,7 +31,7 @@ _ACCURACY = 'accuracy'
 
 
 class RecordError(ValueError):
-  """A record is there that this run can neither use nor replace."""
+  """A record is there that this run must neither use nor replace."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -161,14 +161,13 @@ def read(file: pathlib.Path, *, key: str) -> Accuracy | None:
     key: that it must have: of protocol, weights and data.
 
   Raises:
-    RecordError: if it is of other settings, or no record.
+    RecordError: if it is of other settings.
+    DamagedFileError: if it is no record, or was changed since it was written.
   """
   try:
-    found = storage.read_json(file, Accuracy)
+    found = storage.read_sealed(file, Accuracy)
   except FileNotFoundError:
     return None
-  except storage.DamagedFileError as error:
-    raise RecordError(f'{error} Move it away.') from error
   if found.key != key:
     raise RecordError(
       f'{str(file)!r} is of other settings, weights or data. Choose another '
@@ -194,7 +193,7 @@ def to_csv(folder: pathlib.Path) -> str:
   writer = csv.writer(text, lineterminator='\n')
   writer.writerow(_COLUMNS)
   for file in sorted(folder.glob('*/*.json')):
-    found = storage.read_json(file, Accuracy)
+    found = storage.read_sealed(file, Accuracy, needs_seal=False)
     row = {column: getattr(found, column) for column in _COLUMNS}
     # The csv module writes None as nothing.
     writer.writerow({**row, 'task': found.task.name}.values())
@@ -280,7 +279,7 @@ def _read_csv(file: pathlib.Path, name: str, found: KnownAccuracies) -> None:
 
 
 def _read_record(file: pathlib.Path, name: str, found: KnownAccuracies) -> None:
-  accuracy = storage.read_json(file, Accuracy)
+  accuracy = storage.read_sealed(file, Accuracy, needs_seal=False)
   protocol = accuracy.protocol
   seen = None
   if protocol.mode == 'full':

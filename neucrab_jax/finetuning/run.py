@@ -117,7 +117,11 @@ class _Sweep:
     with claim as mine:
       if not parallel.all_agree(mine):
         return None
-      made = record.read(file, key=key)
+      try:
+        made = record.read(file, key=key)
+      except storage.DamagedFileError as error:
+        bars.say(f'{error} It is made again.')
+        made = None
       if not parallel.all_agree(made is not None):
         about = record.About(
           schema=record.SCHEMA,
@@ -130,7 +134,7 @@ class _Sweep:
         )
         made = self._finetune(backbone, about=about, bars=bars)
         if parallel.is_primary():
-          storage.write_json(file, made)
+          storage.write_sealed(file, made)
       saved_states.forget(self._place('states', checkpoint))
     return made
 

@@ -12,10 +12,11 @@ import shutil
 
 import jax
 import msgspec
+import numpy as np
 from absl import logging
 from orbax import checkpoint as ocp
 
-from neucrab_jax import parallel
+from neucrab_jax import parallel, storage
 from neucrab_jax.finetuning import steps
 
 
@@ -56,11 +57,22 @@ class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     curves: of each trial, its points until then.
     seconds: of training and validation until then.
     finished: whether no step is left to take.
+    sha256: of the state and of the above, as `Store` puts it there.
   """
 
   curves: tuple[tuple[Point, ...], ...]
   seconds: float
   finished: bool
+  sha256: str = ''
+
+
+def _digest(step: int, state: steps.State, seen: Seen) -> str:
+  """Of all that a run goes on from: orbax does not notice a flipped bit."""
+  arrays = jax.tree.leaves(parallel.fetch(state))
+  about = msgspec.structs.replace(seen, sha256='')
+  return storage.digest(
+    step, repr(msgspec.to_builtins(about)), *map(np.asarray, arrays)
+  )
 
 
 class Store:
@@ -85,11 +97,12 @@ class Store:
 
   def save(self, step: int, state: steps.State, seen: Seen) -> None:
     """Saves the state after a step, and what was seen until then."""
+    sealed = msgspec.structs.replace(seen, sha256=_digest(step, state, seen))
     self._manager.save(
       step,
       args=ocp.args.Composite(
         state=ocp.args.StandardSave(state),
-        seen=ocp.args.JsonSave(msgspec.to_builtins(seen)),
+        seen=ocp.args.JsonSave(msgspec.to_builtins(sealed)),
       ),
     )
 
@@ -114,7 +127,10 @@ class Store:
           state=ocp.args.StandardRestore(placed), seen=ocp.args.JsonRestore()
         ),
       )
-      return step, found['state'], msgspec.convert(found['seen'], Seen)
+      state, seen = found['state'], msgspec.convert(found['seen'], Seen)
+      if seen.sha256 != _digest(step, state, seen):
+        raise storage.DamagedFileError('it does not match its own digest.')
+      return step, state, seen
     except Exception as error:
       logging.warning(
         'The state in %s is damaged, so that training starts again: %s',

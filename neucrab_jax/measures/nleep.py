@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from neucrab_jax.measures import measure
 from neucrab_jax.ops import gmm, leep, pca
-from neucrab_jax.typing import Array, Key
+from neucrab_jax.typing import Array, Key, Keys
 
 # What the public code of PACTran adds to a probability before its log.
 _PACTRAN_EPSILON = 1e-10
@@ -141,7 +141,7 @@ def _resample(
 def score_projected(
   z: Float[Array, 'N k'],
   labels: Int[Array, 'N'],
-  keys: Key,
+  keys: Keys,
   *,
   num_components: int,
   covariance: str,

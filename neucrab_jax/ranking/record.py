@@ -248,13 +248,22 @@ def score_path(folder: pathlib.Path, checkpoint: str) -> pathlib.Path:
   return folder / 'scores' / f'{checkpoint}.json'
 
 
-def read_score(file: pathlib.Path, *, key: str) -> Score | None:
-  """A score that was found before from the same features and settings."""
+def read_score(
+  file: pathlib.Path, *, key: str
+) -> tuple[Score | None, tuple[str, ...]]:
+  """A score that was found before from the same features and settings.
+
+  Returns:
+    The score, or None if there is none that can be trusted; and what a reader
+    of the ranking should know of that.
+  """
   try:
-    score = storage.read_json(file, Score)
-  except (OSError, storage.DamagedFileError):
-    return None
-  return score if score.key == key else None
+    score = storage.read_sealed(file, Score)
+  except FileNotFoundError:
+    return None, ()
+  except (OSError, storage.DamagedFileError) as error:
+    return None, (f'{error} It is made again.',)
+  return (score if score.key == key else None), ()
 
 
 def read(file: pathlib.Path) -> tuple[Ranking, dict[str, tuple[float, ...]]]:
@@ -274,7 +283,7 @@ def read(file: pathlib.Path) -> tuple[Ranking, dict[str, tuple[float, ...]]]:
   for entry in ranking.ranking:
     beside = score_path(file.parent, entry.checkpoint)
     if beside.exists():
-      score = storage.read_json(beside, Score)
+      score = storage.read_sealed(beside, Score)
       if score.score == entry.score:
         resamples[entry.checkpoint] = score.resamples
   return ranking, resamples

@@ -61,10 +61,10 @@ class Scorer:
     fingerprint = found.fingerprint()
     key = storage.digest(self._key, fingerprint)
     file = record.score_path(self.folder, name)
-    score = record.read_score(file, key=key)
+    score, told = record.read_score(file, key=key)
     if score is None:
       score = self._score(computed, key=key)
-      storage.write_json(file, score)
+      storage.write_sealed(file, score)
     return record.Scored(
       checkpoint=name,
       score=score,
@@ -72,7 +72,7 @@ class Scorer:
       seconds=computed.seconds,
       cached=computed.cached,
       fingerprint=fingerprint,
-      warnings=computed.warnings,
+      warnings=(*computed.warnings, *told),
     )
 
   def _score(self, computed: candidates.Computed, *, key: str) -> record.Score:

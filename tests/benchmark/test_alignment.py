@@ -165,7 +165,7 @@ def test_a_ranking_brings_its_seconds_resamples_and_failures(write, tmp_path):
     ('a', 1.0, (0.9, 1.1)),
     ('b', 7.0, (7.0,)),  # Of another score than the ranking's.
   ):
-    storage.write_json(
+    storage.write_sealed(
       ranking_record.score_path(folder, name),
       record_files.make_score(score, resamples),
     )

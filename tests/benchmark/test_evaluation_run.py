@@ -120,7 +120,7 @@ def files(tmp_path):
       folder = tmp_path / 'runs' / task / measure
       for name, score in zip(NAMES, scores, strict=True):
         resamples = score + 0.05 * rng.standard_normal(20)
-        storage.write_json(
+        storage.write_sealed(
           ranking_record.score_path(folder, name),
           record_files.make_score(score, resamples),
         )

@@ -155,12 +155,12 @@ def test_a_record_of_other_settings_is_neither_used_nor_replaced(tmp_path):
   assert file.parent.name == 'data_my_flowers'
   assert record.read(file, key='k') is None
   summary, _ = summarise([outcome(0.8)], key='k')
-  storage.write_json(file, summary)
+  storage.write_sealed(file, summary)
   assert record.read(file, key='k') == summary
   with pytest.raises(record.RecordError, match='other settings'):
     record.read(file, key='l')
   file.write_text('{"key"')
-  with pytest.raises(record.RecordError, match='no Accuracy record'):
+  with pytest.raises(storage.DamagedFileError, match='no dict record'):
     record.read(file, key='k')
 
 

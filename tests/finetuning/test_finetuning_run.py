@@ -47,7 +47,9 @@ def test_every_checkpoint_leaves_a_record(config, tmp_path, capsys):
   folder = tmp_path / 'run'
   for record in (good, control):
     file = folder / 'accuracies' / 'digits' / f'{record["checkpoint"]}.json'
-    assert json.loads(file.read_text()) == record
+    written = json.loads(file.read_text())
+    assert written.pop('sha256')
+    assert written == record
     assert len(record['trials']) == 2
     (chosen,) = record['chosen']
     best = max(trial['validation_accuracy'] for trial in record['trials'])
@@ -85,7 +87,21 @@ def test_what_is_on_record_is_not_done_again(config, tmp_path, monkeypatch):
   assert other['accuracies'] == []
   assert all('other settings' in entry['error'] for entry in other['failed'])
   file = tmp_path / 'accuracies' / 'digits' / 'mini_random.json'
-  assert json.loads(file.read_text()) == first['accuracies'][1]
+  written = json.loads(file.read_text())
+  assert written.pop('sha256')
+  assert written == first['accuracies'][1]
+
+
+def test_a_damaged_record_is_made_again_and_that_is_said(
+  config, tmp_path, capfd
+):
+  config.checkpoints = 'mini_random'
+  (first,) = finetune(config, str(tmp_path))['accuracies']
+  file = tmp_path / 'accuracies' / 'digits' / 'mini_random.json'
+  file.write_text(file.read_text().replace('"accuracy": 0.', '"accuracy": 0.1'))
+  (again,) = finetune(config, str(tmp_path))['accuracies']
+  assert again['accuracy'] == first['accuracy']
+  assert 'It is made again' in ' '.join(capfd.readouterr().err.split())
 
 
 def test_a_failing_checkpoint_does_not_take_the_others_down(config, tmp_path):
@@ -132,7 +148,7 @@ def test_what_another_run_is_at_comes_last_and_is_not_done_twice(
       assert mine
       claimed.set()
       write.wait(timeout=60)
-      storage.write_json(file, record)
+      storage.write_sealed(file, record)
 
   other = threading.Thread(target=other_run)
   other.start()

@@ -185,6 +185,27 @@ def test_a_damaged_state_is_as_good_as_none(tmp_path):
   assert curves(again) == curves(first)
 
 
+def test_no_flipped_bit_of_a_state_is_believed(tmp_path):
+  first = small_trainers.features_trainer(SMALL, folder=tmp_path).run(
+    SMALL.trials()
+  )
+  files = [f for f in sorted(tmp_path.rglob('*')) if f.is_file()]
+  files = [file for file in files if file.stat().st_size]
+  rng = np.random.default_rng(0)
+  whole = {file: file.read_bytes() for file in files}
+  for file in files:
+    for name, content in whole.items():
+      name.parent.mkdir(parents=True, exist_ok=True)
+      name.write_bytes(content)
+    flipped = bytearray(whole[file])
+    flipped[rng.integers(len(flipped))] ^= 1 << rng.integers(8)
+    file.write_bytes(flipped)
+    again = small_trainers.features_trainer(SMALL, folder=tmp_path).run(
+      SMALL.trials()
+    )
+    assert curves(again) == curves(first), file
+
+
 def test_a_trial_that_explodes_ends_and_says_so():
   protocol = Protocol(
     learning_rates=(3e38, 0.1), steps=(40,), batch_size=8, drops=()

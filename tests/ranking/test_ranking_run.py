@@ -205,6 +205,29 @@ def test_a_changed_setting_never_meets_an_old_score(config, tmp_path):
     assert len(values) == 3
 
 
+@pytest.mark.parametrize(
+  'damage',
+  [
+    lambda text: text.replace('"score": -', '"score": -9', 1),
+    lambda text: text.replace('"score": -', '"score": NaN, "was": -', 1),
+    lambda text: text[:100],
+    lambda text: '{"score": 99}',
+    lambda text: '',
+  ],
+)
+def test_a_damaged_score_is_made_again_with_a_warning(damage, config, tmp_path):
+  first = ranked.rank(config, str(tmp_path))
+  file = tmp_path / 'scores' / f'{PAIR[0]}.json'
+  whole = file.read_text()
+  file.write_text(damage(whole))
+  second = ranked.rank(config, str(tmp_path))
+  assert ranked.scores_of(first) == ranked.scores_of(second)
+  told = {e['checkpoint']: ' '.join(e['warnings']) for e in second['ranking']}
+  assert 'It is made again' in told[PAIR[0]]
+  assert 'again' not in told[PAIR[1]]
+  assert json.loads(file.read_text())['score'] == json.loads(whole)['score']
+
+
 def test_equal_scores_are_told(config, tmp_path, monkeypatch):
   monkeypatch.setattr(
     measures, 'evaluate', lambda *a, **k: measures.Evaluation(-1.0, 0.1)
