@@ -119,6 +119,17 @@ def _parse_flags(argv: list[str]) -> list[str]:
     sys.exit(_refuse(f'There is no setting {hint}'))
 
 
+def _explain_left_over(word: str) -> str:
+  """What to say of a word that no flag takes."""
+  if '=' in word:
+    return f'{word!r} begins with no dashes. Write --{word.lstrip("-")}'
+  return (
+    f'{word!r} is left over: no setting takes it. A pattern, or a list with '
+    "blanks, needs quotes: --config.features='DIR/*.npz', "
+    "--config.checkpoints='mini_vae, mini_random'."
+  )
+
+
 def start(main: Callable[[Config, str], int], *, config: str) -> None:
   """Parses the flags, runs a command and exits with its status.
 
@@ -130,7 +141,8 @@ def start(main: Callable[[Config, str], int], *, config: str) -> None:
   """
 
   def run(argv: list[str]) -> int:
-    del argv
+    if argv[1:]:
+      return _refuse(_explain_left_over(argv[1]))
     if _DISTRIBUTED.value:
       jax.distributed.initialize()
     if _COMPILATION_CACHE.value:

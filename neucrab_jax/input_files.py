@@ -8,6 +8,20 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
+from neucrab_jax import storage
+
+
+def _glob(pattern: str) -> list[pathlib.Path]:
+  """What matches, be it that a folder's name has brackets of its own."""
+  expanded = os.path.expanduser(pattern)
+  folder, name = os.path.split(expanded)
+  matches = (
+    [expanded] * os.path.exists(expanded)
+    or glob.glob(expanded)
+    or glob.glob(os.path.join(glob.escape(folder), name))
+  )
+  return [pathlib.Path(match) for match in matches]
+
 
 def _below(folder: pathlib.Path, inside: Sequence[str]) -> list[pathlib.Path]:
   found = (sorted(folder.glob(pattern)) for pattern in inside)
@@ -35,8 +49,8 @@ def find(
     patterns = patterns.split(',')
   found: dict[pathlib.Path, None] = {}
   for pattern in filter(None, (part.strip() for part in patterns)):
-    expanded = os.path.expanduser(pattern)
-    matches = [pathlib.Path(match) for match in glob.glob(expanded)]
+    storage.check_local(pattern)
+    matches = _glob(pattern)
     files = sorted(
       file
       for match in matches

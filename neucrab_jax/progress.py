@@ -13,12 +13,17 @@ from typing import TypeVar
 from rich import console as rich_console
 from rich import markup, progress
 
-from neucrab_jax import parallel
+from neucrab_jax import parallel, spelling
 
 # A bar that only flashes up is worse than none.
 _PATIENCE_SECONDS = 2.0
 
 _Item = TypeVar('_Item')
+
+
+def _plain(text: str) -> str:
+  """A text whose brackets are no markup."""
+  return markup.escape(spelling.visible(text))
 
 
 def _left() -> tuple[progress.ProgressColumn, ...]:
@@ -55,7 +60,7 @@ def bar(total: int) -> Iterator[Bar]:
   with bars:
     task = bars.add_task('', total=total)
     yield Bar(
-      lambda text: bars.update(task, description=markup.escape(text)),
+      lambda text: bars.update(task, description=_plain(text)),
       lambda count: bars.advance(task, count),
     )
     bars.update(task, description='done', completed=total)
@@ -85,9 +90,7 @@ class NestedBars:
 
   def begin(self, description: str, *, steps: int) -> None:
     """Starts over the bar of the part at hand."""
-    self._bars.reset(
-      self._part, total=steps, description=markup.escape(description)
-    )
+    self._bars.reset(self._part, total=steps, description=_plain(description))
 
   def advance(self, steps: int) -> None:
     self._bars.advance(self._part, steps)
@@ -99,12 +102,12 @@ class NestedBars:
     self._bars.update(
       self._whole,
       completed=self._finished,
-      description=f'{markup.escape(name)} is done',
+      description=f'{_plain(name)} is done',
     )
 
   def say(self, text: str) -> None:
     """Prints a line above the bars."""
-    self._bars.console.print(markup.escape(text), soft_wrap=True)
+    self._bars.console.print(_plain(text), soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -117,7 +120,7 @@ def downloads() -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
   )
 
   def add(name: str) -> Callable[[int, int | None], None]:
-    task = bars.add_task(markup.escape(name), total=None)
+    task = bars.add_task(_plain(name), total=None)
 
     def report(done: int, total: int | None) -> None:
       bars.update(task, completed=done, total=total)
@@ -139,7 +142,7 @@ def track(
     description: what is being done.
   """
   bars = _bars(progress.TaskProgressColumn(), *_left(), transient=True)
-  counter = bars.add_task(markup.escape(description), total=total)
+  counter = bars.add_task(_plain(description), total=total)
   started = time.monotonic()
   shown = False
   try:

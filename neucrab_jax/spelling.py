@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to say to somebody who gave a name that is not known."""
+"""Names that users give: those that are not known, and how to show any."""
 
 import difflib
 from collections.abc import Iterable
@@ -19,4 +19,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
   known = tuple(known)
   return ValueError(
     f'Unknown {kind} {name!r}.{nearest(name, known)} Known: {", ".join(known)}.'
+  )
+
+
+def visible(text: str) -> str:
+  """A text from outside, its control characters as what they are called.
+
+  So a name can neither colour a terminal nor break a line.
+  """
+  return ''.join(
+    character
+    if character.isprintable()
+    else character.encode('unicode_escape').decode('ascii')
+    for character in text
   )

@@ -7,7 +7,9 @@ frozen `msgspec.Struct` or dataclass, and its file is checked against it.
 """
 
 import contextlib
+import csv
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -15,13 +17,15 @@ import secrets
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import filelock
 import ml_collections
 import msgspec
 import numpy as np
+
+from neucrab_jax import spelling
 
 # What NumPy and zipfile raise on truncated, damaged or foreign files.
 _DAMAGE = (
@@ -123,12 +127,27 @@ def claim(path: str | os.PathLike, *, wait: bool = False) -> Iterator[bool]:
     lock.release()
 
 
+def check_local(path: str | os.PathLike) -> None:
+  """Refuses the address of an object store, which would become a folder here.
+
+  Raises:
+    ValueError: if it is one.
+  """
+  scheme, separator, _ = os.fspath(path).partition('://')
+  if separator and scheme.isalnum():
+    raise ValueError(
+      f'{os.fspath(path)!r} is on {scheme}://, and only folders and files of '
+      'this machine can be read and written. Copy it here, or mount it.'
+    )
+
+
 def check_writable(folder: str | os.PathLike) -> None:
   """Makes a folder if need be, and checks that files can be written there.
 
   Raises:
     ValueError: if they can't.
   """
+  check_local(folder)
   try:
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
@@ -153,6 +172,27 @@ def _to_plain(value: Any) -> Any:
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_to_plain)
+
+
+# What a spreadsheet takes for the beginning of a formula.
+_FORMULA = ('=', '+', '-', '@', '\t')
+
+
+def _cell(value: Any) -> Any:
+  """A cell that is read as the text that it is; numbers stay numbers."""
+  if not isinstance(value, str):
+    return value
+  text = spelling.visible(value)
+  return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def to_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+  """A table as CSV; what is None is empty."""
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator='\n')
+  writer.writerow(header)
+  writer.writerows([_cell(value) for value in row] for row in rows)
+  return text.getvalue()
 
 
 def to_json(record: Any) -> str:

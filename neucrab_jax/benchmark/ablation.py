@@ -6,8 +6,6 @@ A run leaves `ablation.json`, `ablation.csv`, `report.html` and `config.json`.
 Axes: N examples, K components, S seeds, M checkpoints.
 """
 
-import csv
-import io
 import itertools
 import pathlib
 import statistics
@@ -95,6 +93,7 @@ def sweep_scores(
 
 def _check(config: Config) -> None:
   sweep = config.sweep
+  measures.check_seed(config.seed)
   for name in ('energies', 'components_per_class', 'covariances'):
     if not len(sweep[name]):
       raise ValueError(f'sweep.{name} is empty. Give at least one value.')
@@ -169,12 +168,10 @@ _COLUMNS = ('energy', 'components_per_class', 'covariance', 'tau', 'tau_std')
 
 
 def _csv(ablation: record.Ablation) -> str:
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(_COLUMNS)
-  for row in ablation.rows:
-    writer.writerow([getattr(row, column) for column in _COLUMNS])
-  return text.getvalue()
+  return storage.to_csv(
+    _COLUMNS,
+    ([getattr(row, column) for column in _COLUMNS] for row in ablation.rows),
+  )
 
 
 def sweep(config: Config, workdir: str) -> record.Ablation:

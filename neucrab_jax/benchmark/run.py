@@ -5,9 +5,7 @@ A run leaves `evaluation.json`, `evaluation.csv`, `report.html` and
 `config.json` in its folder; all but the last are views of the first.
 """
 
-import csv
 import dataclasses
-import io
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +17,7 @@ from neucrab_jax import (
   environment,
   input_files,
   interruption,
+  measures,
   parallel,
   progress,
   storage,
@@ -183,14 +182,7 @@ def _align(config: Config, folder: pathlib.Path) -> list[_Pair]:
 
 def _csv(evaluation: record.Evaluation) -> str:
   """One row for each predictor, task and metric; 'average' is over tasks."""
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(
-    (
-      'group', 'accuracy', 'task', 'name', 'role', 'metric', 'value', 'low',
-      'high',
-    )
-  )  # fmt: skip
+  rows = []
   for aligned in evaluation.alignments:
     for row in aligned.rows:
       parts = {'average': row.average} | {
@@ -199,8 +191,12 @@ def _csv(evaluation: record.Evaluation) -> str:
       for task, found in parts.items():
         for metric, cell in found.items():
           whose = aligned.group, aligned.accuracy, task, row.name, row.role
-          writer.writerow((*whose, metric, cell.value, cell.low, cell.high))
-  return text.getvalue()
+          rows.append((*whose, metric, cell.value, cell.low, cell.high))
+  header = (
+    'group', 'accuracy', 'task', 'name', 'role', 'metric', 'value', 'low',
+    'high',
+  )  # fmt: skip
+  return storage.to_csv(header, rows)
 
 
 def _sources(
@@ -242,6 +238,7 @@ def evaluate(config: Config, workdir: str) -> record.Evaluation:
     ValueError: if the input is bad.
     interruption.Interrupted: on Ctrl-C while ranking; the next run goes on.
   """
+  measures.check_seed(config.seed)
   if config.num_resamples < 1:
     raise ValueError(
       f'num_resamples must be at least 1, not {config.num_resamples}.'

@@ -4,7 +4,7 @@
 import dataclasses
 import os
 
-from neucrab_jax import models, spelling
+from neucrab_jax import models, spelling, storage
 from neucrab_jax.checkpoints import groups as _groups
 from neucrab_jax.checkpoints import restoring as _restoring
 from neucrab_jax.checkpoints.restoring import Backbone as Backbone
@@ -104,6 +104,7 @@ def select(
     ValueError: if the selection is empty, a part of it or the preprocessing is
       unknown, or there is no such folder where one is needed.
   """
+  storage.check_local(folder)
   if preprocessing not in PREPROCESSINGS:
     raise spelling.unknown('preprocessing', preprocessing, PREPROCESSINGS)
   specs = tuple(_locate(get(name), folder) for name in expand(selection))

@@ -8,9 +8,7 @@ file, says the task, and a column `train_examples` tells accuracies after few
 and after many examples apart.
 """
 
-import csv
 import dataclasses
-import io
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -189,15 +187,12 @@ _COLUMNS = (
 
 def to_csv(folder: pathlib.Path) -> str:
   """All records of a folder as CSV, in the order of their paths."""
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(_COLUMNS)
+  rows = []
   for file in sorted(folder.glob('*/*.json')):
     found = storage.read_sealed(file, Accuracy, needs_seal=False)
     row = {column: getattr(found, column) for column in _COLUMNS}
-    # The csv module writes None as nothing.
-    writer.writerow({**row, 'task': found.task.name}.values())
-  return text.getvalue()
+    rows.append(list({**row, 'task': found.task.name}.values()))
+  return storage.to_csv(_COLUMNS, rows)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,3 +21,4 @@ from neucrab_jax.measures.resampling import NUM_RESAMPLES as NUM_RESAMPLES
 from neucrab_jax.measures.resampling import (
   check_num_resamples as check_num_resamples,
 )
+from neucrab_jax.measures.resampling import check_seed as check_seed

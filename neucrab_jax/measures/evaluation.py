@@ -168,6 +168,7 @@ def evaluate(
   """
   registry.check_options(name, options)
   resampling.check_num_resamples(num_resamples)
+  resampling.check_seed(seed)
   checked = check_inputs(
     name,
     labels=labels,

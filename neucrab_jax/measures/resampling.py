@@ -18,6 +18,8 @@ from jaxtyping import Float, Int
 
 # Enough for a standard error to a sixth of itself: 1 / sqrt(2 (R - 1)).
 NUM_RESAMPLES = 20
+# More say nothing more, and don't fit in memory.
+_MAX_RESAMPLES = 100_000
 
 # No weight is zero: an example that vanishes may be the last of its class.
 _SMALLEST_WEIGHT = 1e-6
@@ -27,13 +29,32 @@ def check_num_resamples(num_resamples: int) -> None:
   """Checks the number of resamples.
 
   Raises:
-    ValueError: if it is neither 0 nor at least 2.
+    ValueError: if it is neither 0 nor at least 2, or far too large.
   """
   integer = isinstance(num_resamples, int | np.integer)
   if not integer or num_resamples < 0 or num_resamples == 1:
     raise ValueError(
       'num_resamples must be 0, for no resampling, or at least 2, not '
       f'{num_resamples!r}.'
+    )
+  if num_resamples > _MAX_RESAMPLES:
+    raise ValueError(
+      f'num_resamples must be at most {_MAX_RESAMPLES:,}, not '
+      f'{num_resamples:,}.'
+    )
+
+
+def check_seed(seed: int) -> None:
+  """Checks a seed.
+
+  Raises:
+    ValueError: if it is no whole number of 32 bits, of which JAX would take
+      a part without a word.
+  """
+  integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+  if not integer or not 0 <= seed < 1 << 32:
+    raise ValueError(
+      f'A seed must be a whole number from 0 to 2^32 - 1, not {seed!r}.'
     )
 
 

@@ -8,8 +8,6 @@ cache, or files of features that any framework wrote.
 import collections
 import dataclasses
 import functools
-import glob
-import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +16,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from neucrab_jax import checkpoints, features, measures, storage, tasks
+from neucrab_jax import (
+  checkpoints,
+  features,
+  input_files,
+  measures,
+  storage,
+  tasks,
+)
 from neucrab_jax.ops import stratified
 from neucrab_jax.ranking import record
 from neucrab_jax.typing import Config
@@ -243,12 +248,7 @@ def from_files(pattern: str, *, chosen: Sequence[str]) -> Candidates:
   Raises:
     ValueError: if no file matches, or two have the same stem.
   """
-  paths = sorted(map(pathlib.Path, glob.glob(os.path.expanduser(pattern))))
-  if not paths:
-    raise ValueError(
-      f'No file matches {pattern!r}. Give a pattern in quotes, such as '
-      "--config.features='DIR/*.npz'."
-    )
+  paths = input_files.find(pattern, setting='features', inside=('*.npz',))
   stems = collections.Counter(path.stem for path in paths)
   (stem, count), *_ = stems.most_common(1)
   if count > 1:

@@ -5,9 +5,7 @@ A ranking is `ranking.json`, for people too `ranking.csv`; each score of it is a
 file of its own, from which an interrupted run goes on.
 """
 
-import csv
 import dataclasses
-import io
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -219,22 +217,20 @@ _COLUMNS = (
 
 def to_csv(ranking: Ranking) -> str:
   """The places as CSV, with a column for the seconds of each step."""
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
   # In the order they were taken, each once.
   steps = dict.fromkeys(
     step for entry in ranking.ranking for step in entry.seconds
   )
-  writer.writerow([*_COLUMNS, *(f'seconds_{step}' for step in steps)])
-  for entry in ranking.ranking:
-    # The csv module writes None as nothing.
-    writer.writerow(
+  return storage.to_csv(
+    [*_COLUMNS, *(f'seconds_{step}' for step in steps)],
+    (
       [
         *(getattr(entry, column) for column in _COLUMNS),
         *(entry.seconds.get(step) for step in steps),
       ]
-    )
-  return text.getvalue()
+      for entry in ranking.ranking
+    ),
+  )
 
 
 def write(folder: pathlib.Path, ranking: Ranking) -> None:

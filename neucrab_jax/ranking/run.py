@@ -72,6 +72,7 @@ def prepare(config: Config, workdir: str) -> Run:
   chosen = _chosen(config)
   num_resamples = config.get('num_resamples', measures.NUM_RESAMPLES)
   measures.check_num_resamples(num_resamples)
+  measures.check_seed(config.seed)
   if config.get('num_threads', 1) < 1:
     raise ValueError(f'num_threads must be positive, not {config.num_threads}.')
   folder = pathlib.Path(workdir).expanduser()

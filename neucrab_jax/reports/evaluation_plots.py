@@ -97,13 +97,16 @@ def scatter(points: Sequence[Point], name: str, *, tau: float | None) -> str:
   axes.scatter(x[wrong], y[wrong], s=16, color=_RED)
   axes.margins(0.08)
   axes.locator_params(nbins=5)
-  axes.set_xlabel(name, fontsize=8)
+  axes.set_xlabel(page.label(name), fontsize=8)
   axes.set_ylabel('accuracy', fontsize=8)
   axes.set_title('no τ' if tau is None else f'τ = {tau:.2f}', fontsize=9)
   _name(
     axes,
     [(float(x[i]), float(y[i])) for i in wrong],
-    [f'{known[i].checkpoint} {predicted[i]}→{true[i]}' for i in wrong],
+    [
+      page.label(f'{known[i].checkpoint} {predicted[i]}→{true[i]}')
+      for i in wrong
+    ],
   )
   return page.svg(plot)
 
@@ -146,7 +149,7 @@ def cost(
     )
   for row in rows:
     axes.annotate(
-      row['name'],
+      page.label(row['name']),
       (row['cost'], row['tau']),
       xytext=(4, 3),
       textcoords='offset points',

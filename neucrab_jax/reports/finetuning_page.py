@@ -30,7 +30,7 @@ def _plot(accuracies: Sequence[Accuracy]) -> str:
   # A trial has the same colour in every plot.
   colours = {}
   for axes, accuracy in zip(grid, accuracies, strict=False):
-    axes.set_title(accuracy.checkpoint, fontsize='small')
+    axes.set_title(page.label(accuracy.checkpoint), fontsize='small')
     axes.grid(alpha=0.3)
     axes.spines[['top', 'right']].set_visible(False)
     for index, trial in enumerate(accuracy.trials):

@@ -10,6 +10,8 @@ import matplotlib
 import msgspec
 from matplotlib import figure
 
+from neucrab_jax import spelling
+
 _ENVIRONMENT = jinja2.Environment(
   loader=jinja2.PackageLoader('neucrab_jax.reports'),
   autoescape=True,
@@ -38,6 +40,11 @@ def render(template: str, *, config: dict[str, Any], **context: Any) -> str:
   return _ENVIRONMENT.get_template(template).render(
     number=_number, config=json.dumps(config, indent=2), **context
   )
+
+
+def label(text: str) -> str:
+  """A name for a plot, in which a dollar sign begins no formula."""
+  return spelling.visible(text).replace('$', r'\$')
 
 
 def svg(plot: figure.Figure) -> str:

@@ -30,7 +30,7 @@ def _plot(ranking: record.Ranking) -> str:
   axes = plot.subplots()
   axes.errorbar(
     [entry.score for entry in entries],
-    [entry.checkpoint for entry in entries],
+    [page.label(entry.checkpoint) for entry in entries],
     xerr=[entry.score_std or 0 for entry in entries],
     fmt='o',
     color='#1f5fa8',

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lines that all reports print in a terminal alike."""
 
+import io
 import pathlib
+import sys
 from collections.abc import Iterable
 
 from rich import console as rich_console
-from rich import markup
+from rich import text as rich_text
+
+from neucrab_jax import spelling
 
 _COLOURS = {
   'warning': 'yellow',
@@ -23,8 +27,27 @@ def number(value: float | None) -> str:
   return '–' if value is None else f'{value:.3f}'
 
 
+# Of what reports say, what has an ASCII spelling.
+_ASCII = str.maketrans(
+  {'±': '+-', 'τ': 'tau', '×': 'x', '…': '...', '–': '-', '−': '-', '→': '->'}
+)
+
+
+class _Console(rich_console.Console):
+  """Prints names as the text that they are, on whatever terminal."""
+
+  def render_str(self, text: str, **options) -> rich_text.Text:
+    text = '\n'.join(map(spelling.visible, text.split('\n')))
+    if not self.encoding.startswith('utf'):
+      text = text.translate(_ASCII)
+    return super().render_str(text, **options)
+
+
 def make_console(**options) -> rich_console.Console:
-  return rich_console.Console(highlight=False, **options)
+  """A console for which no name is markup, and no letter too much."""
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='replace')
+  return _Console(highlight=False, markup=False, emoji=False, **options)
 
 
 def _listed(names: list[str]) -> str:
@@ -36,9 +59,9 @@ def _listed(names: list[str]) -> str:
 
 def tell(console: rich_console.Console, kind: str, text: str) -> None:
   """Prints a line that begins with what kind it is of, such as 'warning'."""
-  console.print(
-    f'[{_COLOURS[kind]}]{kind}[/] {markup.escape(text)}', soft_wrap=True
-  )
+  line = console.render_str(f'{kind} {text}')
+  line.stylize(_COLOURS[kind], 0, len(kind))
+  console.print(line, soft_wrap=True)
 
 
 def tell_of(
@@ -67,4 +90,4 @@ def tell_files(
   console: rich_console.Console, folder: pathlib.Path, files: str
 ) -> None:
   """Prints where the results are."""
-  console.print(markup.escape(f'Written to {folder}: {files}'), soft_wrap=True)
+  console.print(f'Written to {folder}: {files}', soft_wrap=True)

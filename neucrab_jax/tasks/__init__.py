@@ -14,6 +14,7 @@ import functools
 import os
 import pathlib
 
+from neucrab_jax import storage
 from neucrab_jax.tasks import (
   arrays,
   digits,
@@ -73,6 +74,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Task:
     ValueError: if there is no such task, or it is not one of classification.
     RuntimeError: if TFDS cannot download or prepare it.
   """
+  storage.check_local(name)
   if name in _BUNDLED:
     return _BUNDLED[name]()
   if name in vtab.NAMES:

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a user may write wrong in a command, and what it says to that."""
+
+import pathlib
+
+import pytest
+
+from neucrab_jax import evaluate, finetune, rank
+from tests import in_process
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (
+      ['--config.features', 'a.npz', 'b.npz', 'c.npz'],
+      "'b.npz' is left over",
+    ),
+    (
+      ['--config.checkpoints=mini_vae,', 'mini_random'],
+      "'mini_random' is left over",
+    ),
+    (['config.task.name=photos'], 'Write --config.task.name=photos'),
+    (['--config.seed=-1'], 'from 0 to 2^32 - 1, not -1'),
+    (['--config.seed=9223372036854775808'], 'not 9223372036854775808'),
+    (['--config.num_resamples=2147483648'], 'at most 100,000'),
+    (['--config.cache_dir=gs://bucket/cache'], 'is on gs://'),
+    (['--config.task.name=s3://bucket/images'], 'is on s3://'),
+    (['--config.checkpoint_dir=hdfs://host/x'], 'is on hdfs://'),
+    (['--config.features=https://host/*.npz'], 'is on https://'),
+    (['--workdir=gs://bucket/run'], 'is on gs://'),
+  ],
+)
+def test_a_word_too_much_or_a_value_too_far_is_one_line(
+  arguments, message, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  status, out, errors = in_process.run(
+    'rank', rank.start, '--config=configs/measures.py', *arguments
+  )
+  assert (status, out) == (2, '')
+  assert message in errors
+  assert errors.startswith('rank: ')
+  assert errors.count('\n') == 1
+  assert not list(tmp_path.glob('*:'))
+
+
+@pytest.mark.parametrize(
+  ('command', 'arguments', 'message'),
+  [
+    (finetune, ['--workdir=gs://bucket/run'], 'is on gs://'),
+    (evaluate, ['--workdir=gs://bucket/run'], 'is on gs://'),
+    (evaluate, ['--config.accuracies=s3://b/x.csv'], 'is on s3://'),
+    (finetune, ['left'], "'left' is left over"),
+    (evaluate, ['--config.seed=-1'], 'not -1'),
+  ],
+)
+def test_the_other_commands_say_the_same(
+  command, arguments, message, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  config = {finetune: 'finetune.py', evaluate: 'evaluate.py'}[command]
+  status, _, errors = in_process.run(
+    'x', command.start, f'--config={config}', *arguments
+  )
+  assert status == 2
+  assert message in errors
+  assert errors.count('\n') == 1
+
+
+def test_a_page_of_configs_is_found_from_any_folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for given in ('configs/measure.py:random', 'measure.py:random'):
+    status, _, errors = in_process.run(
+      'rank',
+      rank.start,
+      f'--config={given}',
+      '--config.checkpoints=mini_random',
+      f'--config.cache_dir={tmp_path}/cache',
+    )
+    assert status == 0, errors
+  assert (tmp_path / 'runs' / 'measure-random' / 'ranking.json').exists()
