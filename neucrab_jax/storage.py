@@ -159,6 +159,18 @@ def check_writable(folder: str | os.PathLike) -> None:
     ) from error
 
 
+def open_workdir(workdir: str) -> pathlib.Path:
+  """The folder for a run's results, which can be written to.
+
+  Raises:
+    ValueError: if it can't.
+  """
+  check_local(workdir)
+  folder = pathlib.Path(workdir).expanduser()
+  check_writable(folder)
+  return folder
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
   with atomic_path(path) as temporary:
     temporary.write_text(text, encoding='utf-8')

@@ -7,7 +7,6 @@ Axes: N examples, K components, S seeds, M checkpoints.
 """
 
 import itertools
-import pathlib
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 
@@ -188,8 +187,7 @@ def sweep(config: Config, workdir: str) -> record.Ablation:
     ValueError: if the input is bad; before any long work starts.
   """
   _check(config)
-  folder = pathlib.Path(workdir).expanduser()
-  storage.check_writable(folder)
+  folder = storage.open_workdir(workdir)
   files = {
     file.stem: file
     for file in input_files.find(config.features, setting='features')

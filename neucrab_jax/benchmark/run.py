@@ -243,8 +243,7 @@ def evaluate(config: Config, workdir: str) -> record.Evaluation:
     raise ValueError(
       f'num_resamples must be at least 1, not {config.num_resamples}.'
     )
-  folder = pathlib.Path(workdir).expanduser()
-  storage.check_writable(folder)
+  folder = storage.open_workdir(workdir)
   pairs = _align(config, folder)
   alignments = []
   total = sum(len(aligned.predictors) for aligned, _ in pairs)

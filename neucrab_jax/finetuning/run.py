@@ -300,8 +300,7 @@ def finetune(config: Config, workdir: str) -> Result:
   chosen = checkpoints.select(
     config.checkpoints, config.checkpoint_dir, config.preprocessing
   )
-  folder = pathlib.Path(workdir).expanduser()
-  storage.check_writable(folder)
+  folder = storage.open_workdir(workdir)
   sweep = _Sweep(config, folder)
   sweep.check()
   settings = storage.settings(config)

@@ -75,8 +75,7 @@ def prepare(config: Config, workdir: str) -> Run:
   measures.check_seed(config.seed)
   if config.get('num_threads', 1) < 1:
     raise ValueError(f'num_threads must be positive, not {config.num_threads}.')
-  folder = pathlib.Path(workdir).expanduser()
-  storage.check_writable(folder)
+  folder = storage.open_workdir(workdir)
   found = (
     candidates.from_files(config.features, chosen=tuple(chosen))
     if config.get('features')

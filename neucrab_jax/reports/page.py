@@ -12,7 +12,16 @@ from matplotlib import figure
 
 from neucrab_jax import spelling
 
+
+def _finalize(value: Any) -> Any:
+  """Shows the control characters of a name; what is marked safe stays."""
+  if type(value) is str:
+    return '\n'.join(map(spelling.visible, value.split('\n')))
+  return value
+
+
 _ENVIRONMENT = jinja2.Environment(
+  finalize=_finalize,
   loader=jinja2.PackageLoader('neucrab_jax.reports'),
   autoescape=True,
   undefined=jinja2.StrictUndefined,
