@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The binary, as a user starts it."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -9,11 +10,12 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import pytest
 
 from neucrab_jax import finetune
-from tests import in_process
+from tests import in_process, interruptible
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = '--config=configs/finetune.py'
@@ -29,15 +31,13 @@ def environment(make_home, tmp_path_factory):
 
 
 def start(environment, *arguments):
-  return subprocess.Popen(
+  return interruptible.start(
     [sys.executable, '-m', 'neucrab_jax.finetune', *arguments],
     env=environment,
     cwd=ROOT,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
-    # A shell's background jobs ignore it, and so would what they start.
-    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
   )
 
 
@@ -107,7 +107,10 @@ def test_killed_three_times_it_comes_to_the_same(environment, tmp_path):
     '--config.save_steps=4',
   )
   calm, stormy = tmp_path / 'calm', tmp_path / 'stormy'
-  status, _, errors = run(environment, *arguments, f'--workdir={calm}')
+  with mock.patch.dict(os.environ, environment), contextlib.chdir(ROOT):
+    status, _, errors = in_process.run(
+      'finetune', finetune.main, *arguments, f'--workdir={calm}'
+    )
   assert status == 0, errors
   seen = set()
   for _ in range(3):

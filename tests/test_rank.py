@@ -12,7 +12,7 @@ import time
 import pytest
 
 from neucrab_jax import rank
-from tests import in_process
+from tests import in_process, interruptible
 
 ROOT = pathlib.Path(__file__).parents[1]
 FEW = '--config.checkpoints=mini_sup_glyphs,mini_vae'
@@ -126,7 +126,7 @@ def test_bad_input_gives_one_clear_line_and_status_2(
 @pytest.mark.slow
 def test_ctrl_c_gives_status_130_and_a_ranking(environment, tmp_path):
   workdir = tmp_path / 'run'
-  process = subprocess.Popen(
+  process = interruptible.start(
     [
       sys.executable,
       '-m',
@@ -134,14 +134,12 @@ def test_ctrl_c_gives_status_130_and_a_ranking(environment, tmp_path):
       '--config=configs/nleep.py',
       f'--workdir={workdir}',
       # Many seeds: the run lasts long enough to be interrupted.
-      '--config.measure.options.num_seeds=400',
+      '--config.measure.options.num_seeds=60',
     ],
     env=environment,
     cwd=ROOT,
     stdout=subprocess.DEVNULL,
     stderr=subprocess.DEVNULL,
-    # A shell's background jobs ignore it, and so would what they start.
-    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
   )
   deadline = time.monotonic() + 120
   while not list(workdir.glob('scores/*.json')):

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small checkpoint and a small task, the same in every process.
 
-As a program it extracts the one's features of the other:
+As a program it extracts the one's features of so many examples of the other, in
+batches of such sizes, into FOLDER/<examples>-<batch size>.npz:
 
-  python tests/features/small.py out.npz '{"num_examples": 11}'
+  python tests/features/small.py FOLDER '{"runs": [[11, 8], [3, 4]]}'
 """
 
 import dataclasses
 import json
+import pathlib
 import sys
 
 import jax
@@ -80,17 +82,18 @@ def _spoil(examples, broken):
   return dataclasses.replace(examples, opener=open_images)
 
 
-def main(out, options):
+def main(folder, options):
   options = json.loads(options)
   if 'distributed' in options:
     jax.distributed.initialize(**options['distributed'])
-  examples = make_examples(options['num_examples'])
-  if 'broken' in options:
-    examples = _spoil(examples, options['broken'])
-  found = features.extract(
-    make_backbone(), examples, batch_size=options.get('batch_size', 8)
-  )
-  features.write(out, found)
+  for num_examples, batch_size in options['runs']:
+    examples = make_examples(num_examples)
+    if 'broken' in options:
+      examples = _spoil(examples, options['broken'])
+    found = features.extract(make_backbone(), examples, batch_size=batch_size)
+    features.write(
+      pathlib.Path(folder) / f'{num_examples}-{batch_size}.npz', found
+    )
   print('devices:', jax.local_device_count())
 
 

@@ -18,7 +18,7 @@ _ROOT = pathlib.Path(__file__).parents[2]
 _TIMEOUT = 120
 
 
-def start(out, options, *, devices=1):
+def start(folder, options, *, devices=1):
   """Runs `small` in a process of its own."""
   flag = f'--xla_force_host_platform_device_count={devices}'
   environment = {
@@ -28,7 +28,7 @@ def start(out, options, *, devices=1):
     'XLA_FLAGS': flag,
   }
   return subprocess.Popen(
-    [sys.executable, small.__file__, out, json.dumps(options)],
+    [sys.executable, small.__file__, folder, json.dumps(options)],
     env=environment,
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
@@ -55,7 +55,7 @@ def start_pod(tmp_path, options, *, processes, devices=1):
     address = f'127.0.0.1:{free.getsockname()[1]}'
   return [
     start(
-      tmp_path / f'{i}.npz',
+      tmp_path / str(i),
       {
         **options,
         'distributed': {
@@ -88,41 +88,50 @@ def extract_here(num_examples):
   )
 
 
-@pytest.mark.parametrize(
-  ('devices', 'batch_size'), [(1, 4), (2, 6), (8, 8), (8, 5)]
-)
-def test_the_number_of_devices_does_not_matter(tmp_path, devices, batch_size):
-  options = {'num_examples': 13, 'batch_size': batch_size}
-  process = start(tmp_path / 'out.npz', options, devices=devices)
+def test_the_size_of_a_batch_does_not_matter():
+  found = features.extract(
+    small.make_backbone(), small.make_examples(13), batch_size=4
+  )
+  assert_same(found, extract_here(13))
+
+
+@pytest.mark.parametrize(('devices', 'batch_sizes'), [(2, [6]), (8, [8, 5])])
+def test_the_number_of_devices_does_not_matter(tmp_path, devices, batch_sizes):
+  runs = [(13, batch_size) for batch_size in batch_sizes]
+  process = start(tmp_path, {'runs': runs}, devices=devices)
   statuses, printed = finish([process])
   assert statuses == [0], printed[0]
   assert f'devices: {devices}' in printed[0]
-  assert_same(features.read(tmp_path / 'out.npz'), extract_here(13))
+  for batch_size in batch_sizes:
+    found = features.read(tmp_path / f'13-{batch_size}.npz')
+    assert_same(found, extract_here(13))
 
 
 @pytest.mark.parametrize(
-  ('processes', 'devices', 'num_examples'), [(2, 1, 13), (2, 2, 7), (3, 1, 2)]
+  ('processes', 'devices', 'counts'), [(2, 2, [13, 7]), (3, 1, [13, 2])]
 )
 def test_every_process_gets_what_a_single_one_would(
-  tmp_path, processes, devices, num_examples
+  tmp_path, processes, devices, counts
 ):
   pod = start_pod(
     tmp_path,
-    {'num_examples': num_examples, 'batch_size': 4},
+    {'runs': [(num_examples, 4) for num_examples in counts]},
     processes=processes,
     devices=devices,
   )
   statuses, printed = finish(pod)
   assert statuses == [0] * processes, '\n'.join(printed)
-  expected = extract_here(num_examples)
-  for i in range(processes):
-    assert_same(features.read(tmp_path / f'{i}.npz'), expected)
+  for num_examples in counts:
+    expected = extract_here(num_examples)
+    for i in range(processes):
+      found = features.read(tmp_path / str(i) / f'{num_examples}-4.npz')
+      assert_same(found, expected)
 
 
 def test_when_one_process_fails_all_do(tmp_path):
-  pod = start_pod(tmp_path, {'num_examples': 13, 'broken': 12}, processes=2)
+  pod = start_pod(tmp_path, {'runs': [(13, 8)], 'broken': 12}, processes=2)
   statuses, printed = finish(pod)
   assert 0 not in statuses
   assert 'Another process failed on its examples.' in printed[0]
   assert 'The image is a sandwich.' in printed[1]
-  assert not list(tmp_path.iterdir())
+  assert not list(tmp_path.rglob('*.npz'))

@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fits on many devices, for test_devices.py: OUT DEVICES [PORT RANK SIZE]."""
+"""Fits on many devices, for test_devices.py.
 
+  python spread_worker.py FOLDER DEVICES OUT [PORT RANK SIZE]
+
+DEVICES are numbers of devices, such as 2,8; of each, FOLDER/OUT<number>.npz has
+what came out.
+"""
+
+import pathlib
 import sys
 
 import jax
@@ -8,19 +15,26 @@ import numpy as np
 
 
 def main():
-  out, num_devices, *distributed = sys.argv[1:]
+  folder, devices, out, *distributed = sys.argv[1:]
+  numbers = [int(number) for number in devices.split(',')]
   jax.config.update('jax_platforms', 'cpu')
-  jax.config.update('jax_num_cpu_devices', int(num_devices))
+  jax.config.update('jax_num_cpu_devices', max(numbers))
   if distributed:
     port, rank, size = distributed
     jax.distributed.initialize(
       f'127.0.0.1:{port}', num_processes=int(size), process_id=int(rank)
     )
+  for number in numbers:
+    devices = jax.devices() if distributed else jax.devices()[:number]
+    np.savez(pathlib.Path(folder) / f'{out}{number}.npz', **fit(devices))
+
+
+def fit(devices):
   from conftest import make_features
 
   from neucrab_jax.ops import gmm, kmeans, pca
 
-  key, devices = jax.random.key(0), jax.devices()
+  key = jax.random.key(0)
   x, _ = make_features(n=1003, spread=6)
   results = {}
   projection = pca.fit(x, devices=devices)
@@ -36,7 +50,7 @@ def main():
   found = kmeans.fit(key, x, num_clusters=6, devices=devices)
   results['centroids'] = found.centroids
   results['assignments'] = found.assignments
-  np.savez(out, **results)
+  return {name: np.asarray(value) for name, value in results.items()}
 
 
 if __name__ == '__main__':

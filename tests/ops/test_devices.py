@@ -5,8 +5,10 @@ import socket
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
+import spread_worker
 
 _HERE = pathlib.Path(__file__).parent
 _ROOT = _HERE.parents[1]
@@ -34,14 +36,12 @@ def _finish(process):
 
 
 @pytest.fixture(scope='module')
-def one_device(tmp_path_factory):
-  out = tmp_path_factory.mktemp('one') / 'out.npz'
-  _finish(_launch(out, 1))
-  return np.load(out)
+def one_device():
+  return spread_worker.fit(jax.devices()[:1])
 
 
 def _assert_same(got, wanted):
-  for name in wanted.files:
+  for name in wanted:
     scale = np.abs(wanted[name]).max()
     np.testing.assert_allclose(
       got[name], wanted[name], atol=1e-5 * scale, err_msg=name
@@ -49,10 +49,10 @@ def _assert_same(got, wanted):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('num_devices', [2, 8])
-def test_many_devices_are_one_device(one_device, num_devices, tmp_path):
-  _finish(_launch(tmp_path / 'out.npz', num_devices))
-  _assert_same(np.load(tmp_path / 'out.npz'), one_device)
+def test_many_devices_are_one_device(one_device, tmp_path):
+  _finish(_launch(tmp_path, '2,8', 'out'))
+  for num_devices in (2, 8):
+    _assert_same(np.load(tmp_path / f'out{num_devices}.npz'), one_device)
 
 
 @pytest.mark.slow
@@ -60,10 +60,8 @@ def test_two_processes_are_one_device(one_device, tmp_path):
   with socket.socket() as probe:
     probe.bind(('127.0.0.1', 0))
     port = probe.getsockname()[1]
-  workers = [
-    _launch(tmp_path / f'out{rank}.npz', 2, port, rank, 2) for rank in (0, 1)
-  ]
+  workers = [_launch(tmp_path, 2, f'{rank}-', port, rank, 2) for rank in (0, 1)]
   for worker in workers:
     _finish(worker)
   for rank in (0, 1):
-    _assert_same(np.load(tmp_path / f'out{rank}.npz'), one_device)
+    _assert_same(np.load(tmp_path / f'{rank}-2.npz'), one_device)
