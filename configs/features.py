@@ -14,7 +14,7 @@ import ml_collections
 from neucrab_jax.ranking import settings
 
 
-def get_config(measure: str) -> ml_collections.ConfigDict:
+def get_config(measure: str = '') -> ml_collections.ConfigDict:
   config = settings.resampling()
   config.features = ''
   config.measure = settings.measure(measure)

@@ -13,7 +13,7 @@ import ml_collections
 from neucrab_jax.ranking import settings
 
 
-def get_config(measure: str) -> ml_collections.ConfigDict:
+def get_config(measure: str = '') -> ml_collections.ConfigDict:
   config = settings.checkpoints_on_a_task()
   config.measure = settings.measure(measure)
   return config

@@ -144,7 +144,13 @@ def start(main: Callable[[Config, str], int], *, config: str) -> None:
     if argv[1:]:
       return _refuse(_explain_left_over(argv[1]))
     if _DISTRIBUTED.value:
-      jax.distributed.initialize()
+      try:
+        jax.distributed.initialize()
+      except (ValueError, RuntimeError) as error:
+        return _refuse(
+          f'--distributed found no cluster to join: {error} Without the flag, '
+          'all devices of this machine are used.'
+        )
     if _COMPILATION_CACHE.value:
       cache = platformdirs.user_cache_path('neucrab_jax') / 'compiled'
       jax.config.update('jax_compilation_cache_dir', str(cache))

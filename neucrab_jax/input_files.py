@@ -69,15 +69,32 @@ def rows(file: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
   """The rows of a CSV, each with where it is.
 
   Raises:
-    ValueError: if no column says which checkpoint.
+    ValueError: if it is no CSV in UTF-8, no column says which checkpoint, or
+      there is no row.
   """
+  try:
+    yield from _rows(file)
+  except UnicodeDecodeError as error:
+    raise ValueError(
+      f'{str(file)!r} is no text in UTF-8: {error.reason} at byte '
+      f'{error.start}. Save it as "CSV UTF-8".'
+    ) from error
+  except csv.Error as error:
+    raise ValueError(f'{str(file)!r} is no CSV: {error}.') from error
+
+
+def _rows(file: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
+  row = None
   with file.open(newline='', encoding='utf-8-sig') as lines:
     reader = csv.DictReader(lines)
-    columns = reader.fieldnames or []
+    columns = list(reader.fieldnames or [])
     if 'checkpoint' not in columns:
+      semicolons = ' Its cells must be separated by commas, not semicolons.'
       raise ValueError(
         f"{str(file)!r} has no column 'checkpoint'; its columns are "
         f'{", ".join(columns) or "none"}.'
+        + semicolons
+        * any(';' in column for column in columns)
       )
     for row in reader:
       where = f'{str(file)!r}, line {reader.line_num}'
@@ -86,6 +103,8 @@ def rows(file: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
           f'{where}: there are more cells than the {len(columns)} columns.'
         )
       yield where, row
+  if row is None:
+    raise ValueError(f'{str(file)!r} has a header and no rows.')
 
 
 def number(where: str, column: str, text: str | None) -> float | None:

@@ -24,8 +24,22 @@ import filelock
 import ml_collections
 import msgspec
 import numpy as np
+from absl import logging
 
 from neucrab_jax import spelling
+
+# Bytes of a name that the usual file systems take, less an ending.
+_LONGEST_NAME = 240
+
+
+def file_name(name: str) -> str:
+  """A name that a file can have: itself, or its beginning and a digest."""
+  encoded = name.encode()
+  if len(encoded) <= _LONGEST_NAME:
+    return name
+  kept = encoded[: _LONGEST_NAME - 17].decode(errors='ignore')
+  return f'{kept}-{digest(name)[:16]}'
+
 
 # What NumPy and zipfile raise on truncated, damaged or foreign files.
 _DAMAGE = (
@@ -90,7 +104,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   path.parent.mkdir(parents=True, exist_ok=True)
   # Not by mkstemp, whose files are private: results are as readable as any
   # other file, and no thread can ask for the umask without changing it.
-  temporary = path.with_name(f'.{path.name}.{secrets.token_hex(8)}')
+  # A name of its own length might be too long with anything added.
+  temporary = path.with_name(f'.{secrets.token_hex(8)}')
   temporary.touch(exist_ok=False)
   try:
     yield temporary
@@ -121,6 +136,11 @@ def claim(path: str | os.PathLike, *, wait: bool = False) -> Iterator[bool]:
   except filelock.Timeout:
     yield False
     return
+  except (OSError, NotImplementedError) as error:
+    # Some network file systems have no locks.
+    logging.warning(
+      'No lock for %s (%s): start one run at a time.', path, error
+    )
   try:
     yield True
   finally:

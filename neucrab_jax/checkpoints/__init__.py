@@ -30,6 +30,10 @@ def names(group: str | None = None) -> tuple[str, ...]:
   return tuple(spec.name for key in chosen for spec in _groups.GROUPS[key])
 
 
+# Endings of weights that no reader here knows.
+_FOREIGN = ('.pt', '.pth', '.bin', '.safetensors', '.onnx', '.keras', '.h5')
+
+
 def get(name: str) -> Checkpoint:
   """The spec of a checkpoint.
 
@@ -40,6 +44,12 @@ def get(name: str) -> Checkpoint:
     for spec in specs:
       if spec.name == name:
         return spec
+  if name.endswith(_FOREIGN):
+    raise ValueError(
+      f'{name!r} is a file of another framework, which cannot be restored '
+      'here. Extract its features there, save them as an .npz of `features` '
+      'and `labels`, and rank these with --config=configs/features.py:nleep.'
+    )
   # All names of all groups would fill the screen.
   hint = spelling.nearest(name, (*names(), *groups()))
   raise ValueError(

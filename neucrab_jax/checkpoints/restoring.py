@@ -169,8 +169,11 @@ def _match(
         f'{path!r} has {name!r} of type {stored[name].dtype}; it must be a '
         'float of 16, 32 or 64 bits.'
       )
-    if not np.isfinite(stored[name]).all():
-      raise ValueError(f'{path!r} has NaN or Inf in {name!r}.')
+    # As it will be used: 1e300 is no f32.
+    with np.errstate(over='ignore'):
+      finite = np.isfinite(stored[name].astype(np.float32, copy=False)).all()
+    if not finite:
+      raise ValueError(f'{path!r} has NaN or Inf in {name!r}, as f32.')
   return traverse_util.unflatten_dict(
     {
       scope: stored[name].astype(np.float32, copy=False)

@@ -54,7 +54,8 @@ def path(
 ) -> pathlib.Path:
   """Where the features of a key are: names to read by, the key to find by."""
   readable = re.sub(r'[^\w.-]+', '_', f'{checkpoint}-{pathlib.Path(task).name}')
-  return pathlib.Path(cache_dir) / f'{readable}-{key[:32]}.npz'
+  # The key needs room, too.
+  return pathlib.Path(cache_dir) / f'{readable[:150]}-{key[:32]}.npz'
 
 
 def load(file: pathlib.Path, *, key: str) -> record.Features | None:

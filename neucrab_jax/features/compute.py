@@ -56,6 +56,7 @@ def compute(
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always', cache.CacheWarning)
     found = cache.load(file, key=key)
+  unkept: tuple[str, ...] = ()
   cached = found is not None
   if cached:
     advance(len(indices))
@@ -75,6 +76,10 @@ def compute(
       'data': examples.fingerprint,
     }
     found = dataclasses.replace(extracted, provenance=provenance)
-    cache.save(file, found)
+    try:
+      cache.save(file, found)
+    except OSError as error:
+      # A full disk costs the next run time, not this one its features.
+      unkept = (f'The features could not be cached: {error}.',)
   told = tuple(str(warning.message) for warning in caught)
-  return Computed(found, cached, told)
+  return Computed(found, cached, (*told, *unkept))

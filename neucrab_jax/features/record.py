@@ -71,7 +71,9 @@ def read(path: str | os.PathLike) -> Features:
   for name in ('features', 'source_probs'):
     if name in arrays and arrays[name].dtype.kind not in 'fiu':
       raise ValueError(
-        f'{str(path)!r}: {name} must be real numbers, not {arrays[name].dtype}.'
+        f'{str(path)!r}: {name} must be real numbers, not '
+        f'{arrays[name].dtype}. Save bfloat16 as float32: NumPy does not know '
+        'it again.'
       )
   labels = arrays['labels']
   probs = arrays.get('source_probs')
@@ -107,7 +109,7 @@ def _provenance(
     provenance = json.loads(str(arrays['provenance']))
     if isinstance(provenance, dict):
       return provenance
-  except json.JSONDecodeError:
+  except (json.JSONDecodeError, RecursionError):
     pass
   raise storage.DamagedFileError(
     f'{str(path)!r}: its provenance is no JSON object.'

@@ -148,7 +148,8 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def path(folder: pathlib.Path, *, checkpoint: str, task: str) -> pathlib.Path:
   """Where the record of a checkpoint on a task is; the task may be a path."""
   readable = re.sub(r'[^\w.-]+', '_', task).strip('_.')
-  return folder / readable / f'{checkpoint}.json'
+  name = storage.file_name(checkpoint)
+  return folder / storage.file_name(readable) / f'{name}.json'
 
 
 def read(file: pathlib.Path, *, key: str) -> Accuracy | None:

@@ -75,9 +75,10 @@ def check_labels(labels: ArrayLike) -> Checked:
 def _check_matrix(name: str, matrix: ArrayLike, *, rows: int) -> np.ndarray:
   matrix = np.asarray(matrix)
   if matrix.ndim != 2:
+    maps = ' Maps are to be pooled first: x.mean(axis=(1, 2)).'
     raise ValueError(
       f'{name} must have rank 2, one row per example, but have shape '
-      f'{matrix.shape}.'
+      f'{matrix.shape}.' + maps * (matrix.ndim == 4)
     )
   if matrix.dtype.kind not in 'fiu':
     raise ValueError(f'{name} must be real numbers, but are {matrix.dtype}.')

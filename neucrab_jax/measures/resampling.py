@@ -11,6 +11,8 @@ Reference:
   Rubin, "The Bayesian Bootstrap", Annals of Statistics 1981.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +46,7 @@ def check_num_resamples(num_resamples: int) -> None:
     )
 
 
-def check_seed(seed: int) -> None:
+def check_seed(seed: Any) -> None:
   """Checks a seed.
 
   Raises:

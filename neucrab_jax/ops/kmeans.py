@@ -118,7 +118,7 @@ def fit(
 ) -> KMeans:
   """Clusters examples around K centroids.
 
-  >>> x = np.array([[0.0], [1.0], [10.0], [11.0]])
+  >>> x = jnp.array([[0.0], [1.0], [10.0], [11.0]])
   >>> found = fit(jax.random.key(0), x, num_clusters=2)
   >>> sorted(round(float(centre), 2) for centre in found.centroids[:, 0])
   [0.5, 10.5]

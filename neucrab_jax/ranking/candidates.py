@@ -222,7 +222,7 @@ def _inspect(
   """A file's labels, or what is wrong with it for every measure."""
   try:
     found = features.read(path)
-  except (OSError, ValueError) as error:
+  except Exception as error:  # Whatever a foreign file can provoke.
     return error
   inputs = Computed(found, seconds={}, cached=False).inputs()
   errors = []

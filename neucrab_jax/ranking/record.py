@@ -241,7 +241,7 @@ def write(folder: pathlib.Path, ranking: Ranking) -> None:
 
 def score_path(folder: pathlib.Path, checkpoint: str) -> pathlib.Path:
   """Where the score of a checkpoint is, beside its ranking."""
-  return folder / 'scores' / f'{checkpoint}.json'
+  return folder / 'scores' / f'{storage.file_name(checkpoint)}.json'
 
 
 def read_score(
