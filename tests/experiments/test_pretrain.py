@@ -13,6 +13,7 @@ from flax import traverse_util
 from configs import pretrain as pretrain_config
 from experiments import objectives, pretrain, recipes, sources
 from neucrab_jax import checkpoints, storage
+from tests.models import quick
 
 # The first losses of a run, on another machine.
 _TOLERANCE = 2e-3
@@ -144,7 +145,7 @@ def test_an_objective_moves_the_whole_backbone(name):
     )
     return loss
 
-  loss, gradients = jax.jit(jax.value_and_grad(loss_fn))(variables['params'])
+  loss, gradients = quick.jit(jax.value_and_grad(loss_fn))(variables['params'])
   assert np.isfinite(loss)
   found = traverse_util.flatten_dict(gradients['backbone'], sep='/')
   assert all(np.abs(found[path]).max() > 0 for path in found)
