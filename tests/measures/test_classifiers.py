@@ -10,7 +10,7 @@ import scipy.optimize
 import scipy.special
 
 from neucrab_jax import measures
-from neucrab_jax.training import early_stopping
+from neucrab_jax.finetuning import early_stopping
 
 
 def pactran_gaussian(x, labels, prior, posterior):

@@ -88,7 +88,8 @@ def test_the_record_is_as_promised(config, tmp_path):
 
 def test_other_files_are_views_of_the_record(config, tmp_path):
   result = ranked.rank(config, str(tmp_path))
-  rows = list(csv.DictReader((tmp_path / 'ranking.csv').open()))
+  with (tmp_path / 'ranking.csv').open() as file:
+    rows = list(csv.DictReader(file))
   assert [row['checkpoint'] for row in rows] == list(ranked.scores_of(result))
   assert [float(row['score']) for row in rows] == list(
     ranked.scores_of(result).values()
