@@ -365,15 +365,14 @@ def test_the_claim_of_a_killed_process_is_free_again(tmp_path):
     '  print(mine, flush=True)\n'
     '  time.sleep(60)\n'
   )
-  process = subprocess.Popen(
+  with subprocess.Popen(
     [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True
-  )
-  try:
-    assert process.stdout.readline() == 'True\n'
-    with storage.claim(path) as mine:
-      assert not mine
-  finally:
-    process.kill()
-    process.wait()
+  ) as process:
+    try:
+      assert process.stdout.readline() == 'True\n'
+      with storage.claim(path) as mine:
+        assert not mine
+    finally:
+      process.kill()
   with storage.claim(path, wait=True) as mine:
     assert mine

@@ -51,9 +51,16 @@ def render(template: str, *, config: dict[str, Any], **context: Any) -> str:
   )
 
 
+# Letters of a name that a plot has room for.
+_ROOM = 60
+
+
 def label(text: str) -> str:
-  """A name for a plot, in which a dollar sign begins no formula."""
-  return spelling.visible(text).replace('$', r'\$')
+  """A name for a plot: not too long, its dollar signs no formula's."""
+  text = spelling.visible(text)
+  if len(text) > _ROOM:
+    text = f'{text[: _ROOM // 2]}…{text[-_ROOM // 2 :]}'
+  return text.replace('$', r'\$')
 
 
 def svg(plot: figure.Figure) -> str:

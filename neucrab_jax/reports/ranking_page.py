@@ -30,12 +30,16 @@ def _plot(ranking: record.Ranking) -> str:
   axes = plot.subplots()
   axes.errorbar(
     [entry.score for entry in entries],
-    [page.label(entry.checkpoint) for entry in entries],
+    range(len(entries)),
     xerr=[entry.score_std or 0 for entry in entries],
     fmt='o',
     color='#1f5fa8',
     ecolor='#7a94b4',
     capsize=3,
+  )
+  # By place, not by name: two long ones may look the same.
+  axes.set_yticks(
+    range(len(entries)), [page.label(entry.checkpoint) for entry in entries]
   )
   axes.set_xlabel(
     f'{measure.name} (larger is better; bars: one {measure.spread})'
