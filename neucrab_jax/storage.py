@@ -25,7 +25,7 @@ import ml_collections
 import msgspec
 import numpy as np
 
-from neucrab_jax import spelling
+from neucrab_jax import spelling, untrusted
 
 # What NumPy and zipfile raise on truncated, damaged or foreign files.
 _DAMAGE = (
@@ -297,14 +297,13 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
   Raises:
     FileNotFoundError: if there is no such file.
     DamagedFileError: if it is no `.npz`, is truncated or damaged, or holds
-      pickled objects.
+      pickled objects or anything but arrays.
   """
   path = pathlib.Path(path)
   if not path.exists():
     raise FileNotFoundError(f'There is no file {str(path)!r}.')
   try:
-    if not zipfile.is_zipfile(path):
-      raise ValueError('it is no zip archive')
+    untrusted.check_npz(path)
     with np.load(path, allow_pickle=False) as archive:
       return {name: archive[name] for name in archive.files}
   except _DAMAGE as error:
