@@ -76,7 +76,10 @@ def _to_index(text: str | None, size: int, *, default: int) -> int:
     if abs(index) > 100:
       raise ValueError(f'there are no {text} of anything')
     index = round(index * size / 100)
-  return min(max(index + size if index < 0 else index, 0), size)
+  elif abs(index) > size:
+    raise ValueError(f'there are only {size} examples, and not {abs(index)}')
+  # Of percents that are rounded to nothing the sign still counts.
+  return index + size if text.startswith('-') else index
 
 
 def _spread(labels: np.ndarray) -> np.ndarray:
