@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 from absl import logging
 
-from neucrab_jax import spelling
+from neucrab_jax import spelling, untrusted
 
 # Bytes of a name that the usual file systems take, less an ending.
 _LONGEST_NAME = 240
@@ -329,14 +329,13 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
   Raises:
     FileNotFoundError: if there is no such file.
     DamagedFileError: if it is no `.npz`, is truncated or damaged, or holds
-      pickled objects.
+      pickled objects or anything but arrays.
   """
   path = pathlib.Path(path)
   if not path.exists():
     raise FileNotFoundError(f'There is no file {str(path)!r}.')
   try:
-    if not zipfile.is_zipfile(path):
-      raise ValueError('it is no zip archive')
+    untrusted.check_npz(path)
     with np.load(path, allow_pickle=False) as archive:
       return {name: archive[name] for name in archive.files}
   except _DAMAGE as error:

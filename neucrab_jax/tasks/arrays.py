@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from neucrab_jax import spelling, storage
+from neucrab_jax import storage
+from neucrab_jax.tasks import label_arrays
+from neucrab_jax.tasks import splits as splits_lib
 from neucrab_jax.tasks import task as task_lib
 
 # The split that plain `images` and `labels` make.
@@ -68,29 +70,43 @@ def _check_images(images: np.ndarray, *, source: str) -> np.ndarray:
   return images
 
 
-def _find_splits(names: Mapping[str, np.ndarray], *, source: str) -> list[str]:
-  """The splits an archive holds, as prefixes of `images` and `labels`."""
-  prefixes = [
-    name.removesuffix('images')
-    for name in names
-    if name == 'images' or name.endswith('_images')
-  ]
-  missing = [
-    f'{prefix}labels' for prefix in prefixes if f'{prefix}labels' not in names
-  ]
-  if missing or not prefixes:
+def _find_splits(
+  names: Mapping[str, np.ndarray], *, source: str
+) -> dict[str, tuple[str, str]]:
+  """The splits an archive holds, each with its arrays of images and labels.
+
+  They are called as Keras does, `x_train` and `y_train`, or as we and MedMNIST
+  do, `train_images` and `train_labels`.
+  """
+  # The split's own name, then the arrays'.
+  found: list[tuple[str, str, str]] = []
+  for name in names:
+    keras = name.removeprefix('x_')
+    if name == 'images':
+      found.append((_ONLY_SPLIT, name, 'labels'))
+    elif name.endswith('_images'):
+      split = name.removesuffix('_images')
+      found.append((split, name, f'{split}_labels'))
+    elif keras != name and splits_lib.find(keras):
+      found.append((keras, name, f'y_{keras}'))
+  missing = [labels for _, _, labels in found if labels not in names]
+  if missing or not found:
     wanted = ' and '.join(missing) or 'images'
     raise ValueError(
       f'{source}: there is no array {wanted}; there must be `images` and '
       '`labels`, or `<split>_images` and `<split>_labels`. Present: '
       f'{", ".join(names) or "none"}.'
     )
-  if '' in prefixes and f'{_ONLY_SPLIT}_' in prefixes:
-    raise ValueError(
-      f'{source}: `images` and `{_ONLY_SPLIT}_images` are both the split '
-      f'{_ONLY_SPLIT!r}. Keep one.'
-    )
-  return prefixes
+  splits: dict[str, tuple[str, str]] = {}
+  for name, images, labels in found:
+    split = splits_lib.find(name) or name
+    if split in splits:
+      raise ValueError(
+        f'{source}: `{splits[split][0]}` and `{images}` are both the split '
+        f'{split!r}. Keep one.'
+      )
+    splits[split] = images, labels
+  return splits
 
 
 def load(name: str) -> task_lib.Task:
@@ -98,7 +114,8 @@ def load(name: str) -> task_lib.Task:
 
   It holds `images`, uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3], and
   `labels`, integers [N] from 0 on; these are the split 'train'. Further or
-  other splits are `<split>_images` and `<split>_labels`.
+  other splits are `<split>_images` and `<split>_labels`, or `x_<split>` and
+  `y_<split>`. Labels may also be [N, 1], whole floats, or one-hot [N, C].
 
   Raises:
     FileNotFoundError: if there is no such file.
@@ -108,23 +125,26 @@ def load(name: str) -> task_lib.Task:
   source = repr(str(path))
   loaded = storage.read_npz(path)
   arrays = {}
-  for prefix in _find_splits(loaded, source=source):
-    images = _check_images(loaded[f'{prefix}images'], source=source)
-    labels = loaded[f'{prefix}labels']
-    if labels.ndim == 1 and len(labels) != len(images):
-      raise ValueError(
-        f'{source}: there are {len(images)} {prefix}images but {len(labels)} '
-        f'{prefix}labels.'
-      )
-    arrays[prefix.removesuffix('_') or _ONLY_SPLIT] = (
-      images,
-      task_lib.check_labels(labels, source=f'{source}, {prefix}labels'),
+  num_classes = 0
+  for split, (of_images, of_labels) in _find_splits(
+    loaded, source=source
+  ).items():
+    images = _check_images(loaded[of_images], source=source)
+    labels, columns = label_arrays.to_vector(
+      loaded[of_labels], source=f'{source}, {of_labels}'
     )
-  num_classes = 1 + max(int(labels.max()) for _, labels in arrays.values())
+    if len(labels) != len(images):
+      raise ValueError(
+        f'{source}: there are {len(images)} {of_images} but {len(labels)} '
+        f'{of_labels}.'
+      )
+    labels = task_lib.check_labels(
+      labels, source=f'{source}, {of_labels}', num_classes=columns
+    )
+    arrays[split] = images, labels
+    num_classes = max(num_classes, columns or 1 + int(labels.max()))
 
   def read(split: str) -> task_lib.Examples:
-    if split not in arrays:
-      raise spelling.unknown(f'split of {name!r}', split, arrays)
     return make_examples(*arrays[split])
 
   return task_lib.Task(
@@ -132,5 +152,5 @@ def load(name: str) -> task_lib.Task:
     num_classes=num_classes,
     class_names=None,
     splits=tuple(arrays),
-    reader=read,
+    reader=splits_lib.with_parts(read, known=arrays, source=name),
   )

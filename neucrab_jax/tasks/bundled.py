@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from neucrab_jax import spelling
 from neucrab_jax.tasks import arrays
+from neucrab_jax.tasks import splits as splits_lib
 from neucrab_jax.tasks import task as task_lib
 
 IMAGE_SIZE = 32
@@ -44,8 +44,6 @@ def make_task(
   """
 
   def read(split: str) -> task_lib.Examples:
-    if split not in _SPLITS:
-      raise spelling.unknown(f'split of {name!r}', split, _SPLITS)
     parts = ('train', 'validation') if split == 'trainval' else (split,)
     splits = draw()
     # Copies: what a reader does to them is no concern of the next one.
@@ -58,5 +56,5 @@ def make_task(
     num_classes=len(class_names),
     class_names=class_names,
     splits=_SPLITS,
-    reader=read,
+    reader=splits_lib.with_parts(read, known=_SPLITS, source=name),
   )

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from neucrab_jax import spelling
 from neucrab_jax.ops import stratified
 from neucrab_jax.tasks import arrays, preprocessing
+from neucrab_jax.tasks import splits as splits_lib
 from neucrab_jax.tasks import task as task_lib
 
 _SIZE = 32
@@ -68,8 +68,6 @@ def _load_arrays() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read(split: str) -> task_lib.Examples:
-  if split not in _SPLITS:
-    raise spelling.unknown("split of 'digits'", split, _SPLITS)
   images, labels = _load_arrays()
   indices = split_indices(labels)[split]
   return arrays.make_examples(images[indices], labels[indices])
@@ -82,5 +80,5 @@ def load() -> task_lib.Task:
     num_classes=_NUM_CLASSES,
     class_names=tuple(str(digit) for digit in range(_NUM_CLASSES)),
     splits=_SPLITS,
-    reader=_read,
+    reader=splits_lib.with_parts(_read, known=_SPLITS, source='digits'),
   )

@@ -1,99 +1,149 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks from a folder of images, one sub-folder a class.
 
-    root/<class>/*.jpg            one split, 'train'
-    root/<split>/<class>/*.jpg    if every sub-folder is named like a split
+    root/<class>/**/*.jpg            one split, 'train'
+    root/<split>/<class>/**/*.jpg    if every sub-folder is named like a split
 
-Axes: N examples, H height, W width.
+Axes: N examples.
 """
 
+import collections
 import functools
 import os
 import pathlib
-from collections.abc import Iterator
+import stat
+import warnings
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from neucrab_jax import progress, spelling, storage
+from neucrab_jax import progress, storage
+from neucrab_jax.tasks import image_files
+from neucrab_jax.tasks import splits as splits_lib
 from neucrab_jax.tasks import task as task_lib
 
-_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.webp')
-
-# What a sub-folder is called, and the split that it makes.
-_SPLIT_OF_FOLDER = {
-  'train': 'train',
-  'val': 'validation',
-  'validation': 'validation',
-  'test': 'test',
+# What systems and archivers leave behind in any folder.
+_LEFT_BEHIND = {
+  '__MACOSX',
+  '@eaDir',
+  '$RECYCLE.BIN',
+  'System Volume Information',
+  'Thumbs.db',
+  'desktop.ini',
+  'lost+found',
 }
 
-# What Pillow raises on damaged, foreign or absurdly large files.
-_DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# The kinds of files that the warning of what is left out counts one by one.
+_MOST_SUFFIXES = 10
+
+# The files of each class, by its name.
+_Classes = dict[str, list[pathlib.Path]]
 
 
-def _flatten_on_white(image: Image.Image) -> Image.Image:
-  """Removes transparency the way a viewer shows it.
-
-  Dropping it would show whatever colour is stored under transparent pixels.
-  """
-  rgba = image.convert('RGBA')
-  white = Image.new('RGBA', rgba.size, 'white')
-  return Image.alpha_composite(white, rgba).convert('RGB')
+class LeftOutWarning(UserWarning):
+  """Some files of a folder are no part of the task."""
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-  """Any mode of Pillow to 'RGB'."""
-  if image.mode.startswith('I'):
-    # 16 bits of grey. Pillow itself would cut them off at 255.
-    values = np.clip(np.asarray(image), 0, 2**16 - 1) >> 8
-    image = Image.fromarray(values.astype(np.uint8))
-  elif image.has_transparency_data:
-    return _flatten_on_white(image)
-  return image.convert('RGB')
+class _LeftOut:
+  """Counts what is in a folder and no part of the task."""
+
+  def __init__(self):
+    self.suffixes = collections.Counter()
+    self.beside = 0  # Images beside the classes.
+
+  def warn(self, root: pathlib.Path) -> None:
+    """Says what was left out, if anything."""
+    most = self.suffixes.most_common(_MOST_SUFFIXES)
+    parts = [
+      f'{count} {suffix or "without a suffix"}' for suffix, count in most
+    ]
+    rest = self.suffixes.total() - sum(count for _, count in most)
+    if rest:
+      parts.append(f'{rest} others')
+    said = []
+    if parts:
+      said.append(
+        'left out of the classes, as files that are called like no image that '
+        f'can be read: {", ".join(parts)}'
+      )
+    if self.beside:
+      said.append(f'left out, as images beside the classes: {self.beside}')
+    if said:
+      warnings.warn(
+        f'{str(root)!r}: {"; ".join(said)}.', LeftOutWarning, stacklevel=3
+      )
 
 
-def decode(path: pathlib.Path) -> np.ndarray:
-  """Decodes an image file as people see it, the first frame of an animation.
+def _is_left_behind(name: str) -> bool:
+  return name.startswith('.') or name in _LEFT_BEHIND
 
-  Returns:
-    [H, W, 3] uint8
+
+def _list(folder: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
+  """Visible entries by name, each with whether it is a folder.
 
   Raises:
-    ValueError: if it is not a whole image.
+    ValueError: if a link that could be a folder or an image leads nowhere.
   """
-  try:
-    with Image.open(path) as image:
-      # Cameras store which way was up beside the pixels.
-      return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
-  except _DAMAGE as error:
-    raise ValueError(
-      f'The image {str(path)!r} cannot be decoded: {error}. Replace or '
-      'remove it.'
-    ) from error
+  entries = []
+  for entry in sorted(folder.iterdir()):
+    if _is_left_behind(entry.name):
+      continue
+    is_folder = False
+    try:
+      is_folder = stat.S_ISDIR(entry.stat().st_mode)
+    except OSError as error:
+      if not entry.suffix or image_files.is_image(entry):
+        raise ValueError(
+          f'{str(entry)!r} cannot be read: {error.strerror}. Repair or remove '
+          'it.'
+        ) from error
+    entries.append((entry, is_folder))
+  return entries
 
 
 def _list_folders(folder: pathlib.Path) -> list[pathlib.Path]:
-  """Visible sub-folders, by name."""
-  return sorted(
-    entry
-    for entry in folder.iterdir()
-    if entry.is_dir() and not entry.name.startswith('.')
-  )
+  return [entry for entry, is_folder in _list(folder) if is_folder]
 
 
-def _list_images(folder: pathlib.Path) -> list[pathlib.Path]:
-  """Visible image files, by name."""
-  return sorted(
-    entry
-    for entry in folder.iterdir()
-    if entry.suffix.lower() in _SUFFIXES and not entry.name.startswith('.')
-  )
+def _walk(
+  folder: pathlib.Path, left_out: _LeftOut, above: tuple[str, ...] = ()
+) -> Iterator[pathlib.Path]:
+  """The images of a folder, and after them those of its sub-folders.
+
+  Args:
+    folder: a class or a part of it.
+    left_out: counts what is no image.
+    above: the real paths of the folders that this one is in.
+  """
+  real = os.path.realpath(folder)
+  if real in above:
+    raise ValueError(
+      f'The link {str(folder)!r} leads back to a folder that it is in. Remove '
+      'it.'
+    )
+  entries = _list(folder)
+  for entry, is_folder in entries:
+    if image_files.is_image(entry):
+      # A folder that is called like one, too: its reader refuses it by name.
+      yield entry
+    elif not is_folder:
+      left_out.suffixes[entry.suffix.lower()] += 1
+  for entry, is_folder in entries:
+    if is_folder and not image_files.is_image(entry):
+      yield from _walk(entry, left_out, (*above, real))
 
 
-def _list_classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+def _list_classes(folder: pathlib.Path, left_out: _LeftOut) -> _Classes:
   """The classes of one split, each with its image files."""
-  classes = {entry.name: _list_images(entry) for entry in _list_folders(folder)}
+  entries = _list(folder)
+  left_out.beside += sum(
+    image_files.is_image(entry) for entry, is_folder in entries if not is_folder
+  )
+  classes = {
+    entry.name: list(_walk(entry, left_out))
+    for entry, is_folder in entries
+    if is_folder
+  }
   if not classes:
     raise ValueError(
       f'The folder {str(folder)!r} has no sub-folders. Put the images of '
@@ -103,57 +153,76 @@ def _list_classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     if not files:
       raise ValueError(
         f'The folder {str(folder / name)!r} has no images '
-        f'({", ".join(_SUFFIXES)}). Every sub-folder is a class: add images '
-        'or remove it.'
+        '(.jpg, .png, .webp, .tif or what else Pillow reads). Every sub-folder '
+        'is a class: add images or remove it.'
       )
   if len(classes) == 1:
+    only = next(iter(classes))
+    hint = (
+      f' If they are those of {str(folder / only)!r}, give that.'
+      if len(_list_folders(folder / only)) > 1
+      else ''
+    )
     raise ValueError(
-      f'The folder {str(folder)!r} has only one class, {next(iter(classes))!r}'
-      '. There must be at least two sub-folders, one a class.'
+      f'The folder {str(folder)!r} has only one class, {only!r}'
+      f'. There must be at least two sub-folders, one a class.{hint}'
     )
   return classes
+
+
+def _holds_folders_only(folder: pathlib.Path) -> bool:
+  """Whether there are sub-folders and, beside them, no images."""
+  entries = _list(folder)
+  return any(is_folder for _, is_folder in entries) and not any(
+    image_files.is_image(entry) for entry, is_folder in entries if not is_folder
+  )
 
 
 def _list_splits(root: pathlib.Path) -> dict[str, pathlib.Path]:
   """Each split and the folder that holds its classes."""
   folders = _list_folders(root)
+  named = [folder for folder in folders if splits_lib.find(folder.name)]
   # Classes may be called "train" and "test" too; those hold images.
-  if not folders or not all(
-    folder.name in _SPLIT_OF_FOLDER and _list_folders(folder)
-    for folder in folders
-  ):
+  if not named or named != folders or not all(map(_list_folders, folders)):
+    for folder in named:
+      if _holds_folders_only(folder):
+        others = [
+          other.name
+          for other in folders
+          if other not in named or not _list_folders(other)
+        ]
+        raise ValueError(
+          f'The folder {str(folder)!r} looks like a split, with a sub-folder '
+          f'for each class. Beside it these do not: {", ".join(others)}. Every '
+          'folder must be a split, or every folder a class.'
+        )
     return {'train': root}
-  splits = {}
+  splits: dict[str, pathlib.Path] = {}
   for folder in folders:
-    split = _SPLIT_OF_FOLDER[folder.name]
+    split = splits_lib.find(folder.name) or folder.name
     if split in splits:
       raise ValueError(
         f'The folders {str(splits[split])!r} and {str(folder)!r} are both '
         f'the split {split!r}. Keep one.'
       )
     splits[split] = folder
-  # In the order of their use, not of their names.
-  order = list(_SPLIT_OF_FOLDER.values())
-  return dict(sorted(splits.items(), key=lambda item: order.index(item[0])))
+  return {split: splits[split] for split in splits_lib.in_order(splits)}
 
 
-def _read(
-  classes: dict[str, list[pathlib.Path]], *, source: str
-) -> task_lib.Examples:
+def _read(classes: _Classes, *, source: str) -> task_lib.Examples:
   files = [file for members in classes.values() for file in members]
   labels = np.repeat(
     np.arange(len(classes), dtype=np.int32),
     [len(members) for members in classes.values()],
   )
-  digests = [
-    storage.digest(file.read_bytes())
-    for file in progress.track(
-      files, total=len(files), description=f'Reading {source}'
-    )
-  ]
+  digests = image_files.digest_all(
+    progress.track(files, total=len(files), description=f'Reading {source}')
+  )
 
   def open_images(indices: np.ndarray) -> Iterator[task_lib.Decode]:
-    return (functools.partial(decode, files[index]) for index in indices)
+    return (
+      functools.partial(image_files.decode, files[index]) for index in indices
+    )
 
   return task_lib.Examples(
     labels=labels,
@@ -162,19 +231,7 @@ def _read(
   )
 
 
-def load(name: str) -> task_lib.Task:
-  """Loads a task from a folder of images.
-
-  The classes are the sub-folders, in the order of their names.
-
-  Raises:
-    ValueError: if there are no sub-folders, one without images, only one
-      class, or other classes in one split than in another.
-  """
-  root = pathlib.Path(os.path.expanduser(name))
-  splits = {
-    split: _list_classes(folder) for split, folder in _list_splits(root).items()
-  }
+def _check_same_classes(splits: Mapping[str, _Classes], *, name: str) -> None:
   first, *others = splits
   for other in others:
     difference = sorted(set(splits[first]) ^ set(splits[other]))
@@ -185,15 +242,41 @@ def load(name: str) -> task_lib.Task:
         'sub-folders.'
       )
 
+
+def load(name: str) -> task_lib.Task:
+  """Loads a task from a folder of images.
+
+  The classes are the sub-folders, in the order of their names. What lies deeper
+  in one belongs to it. What is no image is left out, with a warning.
+
+  Raises:
+    ValueError: if there are no sub-folders, one without images, only one
+      class, or other classes in one split than in another; or a link leads
+      nowhere or in a circle.
+  """
+  root = pathlib.Path(os.path.expanduser(name))
+  left_out = _LeftOut()
+  folders = _list_splits(root)
+  splits = {
+    split: _list_classes(folder, left_out) for split, folder in folders.items()
+  }
+  if root not in folders.values():
+    left_out.beside += sum(
+      image_files.is_image(entry)
+      for entry, is_folder in _list(root)
+      if not is_folder
+    )
+  _check_same_classes(splits, name=name)
+  left_out.warn(root)
+
   def read(split: str) -> task_lib.Examples:
-    if split not in splits:
-      raise spelling.unknown(f'split of {name!r}', split, splits)
     return _read(splits[split], source=f'{name}, split {split!r}')
 
+  first = next(iter(splits.values()))
   return task_lib.Task(
     name=name,
-    num_classes=len(splits[first]),
-    class_names=tuple(splits[first]),
+    num_classes=len(first),
+    class_names=tuple(first),
     splits=tuple(splits),
-    reader=read,
+    reader=splits_lib.with_parts(read, known=splits, source=name),
   )

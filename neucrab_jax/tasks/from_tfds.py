@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from neucrab_jax import progress, spelling, storage
+from neucrab_jax.tasks import splits as splits_lib
 from neucrab_jax.tasks import task as task_lib
 
 # Examples per step through TensorFlow; one at a time, its overhead would rule.
@@ -218,9 +219,9 @@ def load(
 
   def read(split: str) -> task_lib.Examples:
     if vtab_splits is None:
-      expression = split
-    elif split in vtab_splits:
-      expression = vtab_splits[split]
+      expression = splits_lib.resolve_all(split, builder.info.splits or ())
+    elif (meant := splits_lib.resolve(split, vtab_splits)) in vtab_splits:
+      expression = vtab_splits[meant]
     else:
       raise spelling.unknown(f'split of {name!r}', split, vtab_splits)
     _check_split(expression, builder=builder, name=name)

@@ -19,7 +19,7 @@ import pathlib
 
 import numpy as np
 
-from neucrab_jax.tasks import bundled, folder
+from neucrab_jax.tasks import bundled, image_files
 from neucrab_jax.tasks import task as task_lib
 
 # Where in an installed package each photograph lies. These files are part of
@@ -135,7 +135,7 @@ def read_photograph(file: str) -> np.ndarray:
       f'There is no photograph {file!r} among the installed packages. Install '
       'the versions of requirements.txt.'
     )
-  image = folder.decode(whole)
+  image = image_files.decode(whole)
   height, width = image.shape[:2]
   shorter = min(height, width)
   side = min(shorter, _LARGEST_SIDE)

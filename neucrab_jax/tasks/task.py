@@ -72,8 +72,9 @@ class Task:
     name: as given to `tasks.load`.
     num_classes: number of classes C; every label is below it.
     class_names: a name for each of the C classes, or None if they have none.
-    splits: the names that `read` takes. Tasks from TFDS also take expressions
-      of them, such as 'train[:10%]' or 'train+test'.
+    splits: the names that `read` takes, in other spellings, too: 'val' means
+      'validation'. It also takes parts of them, such as 'train[:10%]', and of
+      tasks from TFDS sums, 'train+test'.
     reader: what `read` calls.
   """
 
@@ -109,7 +110,7 @@ def check_labels(
 
   Raises:
     ValueError: if they are not integers, don't start at zero, are negative or
-      not below C, or are all of one class.
+      not below C, are beyond int32, or are all of one class.
   """
   labels = np.asarray(labels)
   if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
@@ -134,6 +135,12 @@ def check_labels(
     raise ValueError(
       f'{source}: a label is {largest}, but there are {num_classes} classes, '
       f'numbered 0 to {num_classes - 1}.'
+    )
+  # A cast would wrap it around, and so merge classes.
+  if largest >= np.iinfo(np.int32).max:
+    raise ValueError(
+      f'{source}: a label is {largest}. Number the classes 0, 1, 2 and so on: '
+      'save np.unique(labels, return_inverse=True)[1].'
     )
   if smallest == largest:
     raise ValueError(

@@ -2,7 +2,9 @@
 """Tasks from a folder of images."""
 
 import concurrent.futures
+import os
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -59,7 +61,6 @@ def test_images_of_mixed_sizes_come_in_order(root):
 
 
 def test_other_files_and_hidden_ones_are_no_images(root):
-  (root / 'cat' / 'notes.txt').write_text('a cat')
   (root / 'cat' / '.0.png').write_bytes(b'')
   (root / '.cache').mkdir()
   (root / 'README').write_text('animals')
@@ -112,95 +113,6 @@ def test_the_fingerprint_is_of_the_content(root, tmp_path):
   assert read_fingerprint(root) != read_fingerprint(other)
 
 
-# Each mode of Pillow: the pixels saved as PNG, and the RGB they show.
-GREY = make_rgb()[..., 0]
-OPAQUE = np.full_like(GREY, 255)
-MODES = {
-  'L': (GREY, GREY),
-  '1': (GREY > 127, np.where(GREY > 127, 255, 0)),
-  'I;16': (GREY.astype(np.uint16) * 256 + 7, GREY),
-  'RGB': (make_rgb(), make_rgb()),
-  'RGBA': (np.dstack([make_rgb(), OPAQUE]), make_rgb()),
-  'LA': (np.dstack([GREY, OPAQUE]), GREY),
-}
-
-
-@pytest.mark.parametrize('mode', MODES)
-def test_png_modes(tmp_path, mode):
-  pixels, shown = MODES[mode]
-  path = tmp_path / 'image.png'
-  save(path, pixels)
-  with Image.open(path) as image:
-    assert image.mode == mode
-  decoded = folder.decode(path)
-  shown = shown[..., np.newaxis] if shown.ndim == 2 else shown
-  assert (decoded.dtype, decoded.shape) == (np.uint8, (6, 9, 3))
-  np.testing.assert_array_equal(decoded, np.broadcast_to(shown, (6, 9, 3)))
-
-
-def test_32_bit_grey_is_read_like_16_bit():
-  pixels = Image.fromarray(GREY.astype(np.int32) * 256)
-  assert pixels.mode == 'I'
-  shown = np.asarray(folder._to_rgb(pixels))
-  np.testing.assert_array_equal(shown[..., 1], GREY)
-
-
-def test_palette(tmp_path):
-  path = tmp_path / 'image.png'
-  image = Image.fromarray(make_rgb()).quantize(16)
-  image.save(path)
-  expected = np.array(image.getpalette()).reshape(-1, 3)[np.asarray(image)]
-  np.testing.assert_array_equal(folder.decode(path), expected)
-
-
-@pytest.mark.parametrize('kind', ['RGBA', 'LA', 'P'])
-def test_what_is_transparent_shows_white(tmp_path, kind):
-  pixels = np.zeros((2, 2, 4), np.uint8)  # Black, and half of it transparent.
-  pixels[0, :, 3] = 255
-  image = Image.fromarray(pixels)
-  if kind == 'P':
-    image = Image.fromarray(np.array([[0, 0], [1, 1]], np.uint8), mode='P')
-    image.putpalette([0, 0, 0, 0, 0, 0])
-    image.info['transparency'] = 1
-  path = tmp_path / 'image.png'
-  image.convert(kind).save(path)
-  with Image.open(path) as saved:
-    assert saved.mode == kind
-  np.testing.assert_array_equal(
-    folder.decode(path)[..., 0], [[0, 0], [255, 255]]
-  )
-
-
-@pytest.mark.parametrize('mode', ['L', 'RGB', 'CMYK'])
-def test_jpeg_modes(tmp_path, mode):
-  # A ramp, which JPEG keeps well.
-  rgb = np.zeros((32, 48, 3), np.uint8)
-  rgb[..., 0] = np.linspace(0, 255, 48)
-  rgb[..., 1] = np.linspace(255, 0, 32)[:, np.newaxis]
-  path = tmp_path / 'image.jpg'
-  original = Image.fromarray(rgb).convert(mode)
-  original.save(path, quality=95)
-  with Image.open(path) as image:
-    assert image.mode == mode
-  expected = np.asarray(original.convert('RGB')).astype(int)
-  assert np.abs(folder.decode(path) - expected).mean() < 3
-
-
-def test_a_photo_is_turned_the_right_way_up(tmp_path):
-  path = tmp_path / 'image.png'
-  exif = Image.Exif()
-  exif[0x0112] = 6  # Orientation: turn clockwise by a quarter.
-  save(path, make_rgb(), exif=exif)
-  np.testing.assert_array_equal(folder.decode(path), np.rot90(make_rgb(), -1))
-
-
-def test_the_first_frame_of_an_animation(tmp_path):
-  path = tmp_path / 'image.gif'
-  black, white = (Image.new('L', (4, 4), value) for value in (0, 255))
-  black.save(path, save_all=True, append_images=[white])
-  assert not folder.decode(path).any()
-
-
 def test_an_empty_folder(tmp_path):
   with pytest.raises(ValueError, match='has no sub-folders'):
     tasks.load(str(tmp_path))
@@ -214,7 +126,7 @@ def test_images_without_sub_folders(tmp_path):
 
 def test_a_class_without_images(root):
   (root / 'fox').mkdir()
-  (root / 'fox' / 'fox.tiff').write_bytes(b'')
+  (root / 'fox' / 'fox.heic').write_bytes(b'')
   with pytest.raises(ValueError, match=r'animals/fox.*has no images.*\.png'):
     tasks.load(str(root))
 
@@ -252,7 +164,159 @@ def test_a_damaged_image_is_named(root, suffix, damage):
       'empty': b'',
     }[damage]
   )
-  examples = tasks.load(str(root)).read('train')
-  decode = list(examples.open(np.arange(4)))[3]
+  # Of the header it is known when the split is read, of the rest later.
+  task = tasks.load(str(root))
   with pytest.raises(ValueError, match=rf'cat/a\.{suffix}.*cannot be decoded'):
-    decode()
+    list(task.read('train').open(np.arange(4)))[3]()
+
+
+def test_what_lies_deeper_belongs_to_its_class(root):
+  for i, name in enumerate(('day/1.png', 'day/late/0.png', 'night/2.tif')):
+    save(root / 'cat' / name, make_rgb(seed=50 + i))
+  examples = tasks.load(str(root)).read('train')
+  np.testing.assert_array_equal(
+    examples.labels, np.repeat([0, 1, 2], [6, 3, 3])
+  )
+  deeper = [decode() for decode in examples.open(np.arange(3, 6))]
+  for i, image in enumerate(deeper):
+    np.testing.assert_array_equal(image, make_rgb(seed=50 + i))
+
+
+# What systems and archivers leave in folders, and what is hidden.
+LEFT_BEHIND = (
+  '__MACOSX/cat/._0.png',
+  'cat/__MACOSX/0.png',
+  'cat/@eaDir/0.png/thumbnail.jpg',
+  'lost+found/0.png',
+  'cat/.0.png',
+  'cat/.DS_Store',
+  'cat/.cache/0.png',
+  'cat/Thumbs.db',
+  'dog/desktop.ini',
+  '.git/0.png',
+)
+
+
+@pytest.mark.parametrize('name', LEFT_BEHIND)
+def test_what_systems_leave_behind_is_ignored(root, name):
+  before = tasks.load(str(root)).read('train')
+  save(root / name, make_rgb(), format='PNG')
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    task = tasks.load(str(root))
+  assert task.class_names == ('cat', 'dog', 'emu')
+  assert task.read('train').fingerprint == before.fingerprint
+
+
+def test_what_is_left_out_is_said(root):
+  for name in ('cat/a.heic', 'dog/b.HEIC', 'emu/x/c.txt', 'emu/notes'):
+    path = root / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b'')
+  save(root / 'beside.png', make_rgb())
+  (root / 'README.md').write_text('animals')
+  with pytest.warns(folder.LeftOutWarning) as caught:
+    assert len(tasks.load(str(root)).read('train')) == 9
+  [text] = [str(warning.message) for warning in caught]
+  for part in (
+    str(root),
+    '2 .heic, ',
+    '1 .txt',
+    '1 without a suffix',
+    'images beside the classes: 1.',
+  ):
+    assert part in text
+
+
+def test_images_beside_splits_are_said(tmp_path):
+  for split in ('train', 'test'):
+    make_folder(tmp_path / split)
+  save(tmp_path / 'a.jpg', make_rgb())
+  save(tmp_path / 'test' / 'b.jpg', make_rgb())
+  with pytest.warns(folder.LeftOutWarning, match='beside the classes: 2'):
+    tasks.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+  'names',
+  [
+    ('Train', 'Test'),
+    ('TRAIN', 'Valid', 'test'),
+    ('training', 'validation', 'testing'),
+    ('train', 'val', 'test', '__MACOSX'),
+  ],
+)
+def test_other_spellings_of_splits(tmp_path, names):
+  for name in names:
+    make_folder(tmp_path / name)
+  task = tasks.load(str(tmp_path))
+  real = [name for name in names if name != '__MACOSX']
+  expected = ('train', 'validation', 'test')
+  assert task.splits == (expected if len(real) == 3 else ('train', 'test'))
+  assert [len(task.read(split)) for split in task.splits] == [9] * len(real)
+
+
+@pytest.mark.parametrize(
+  'other', ['extra/a.png', 'test/1.png', 'extra/a/1.png']
+)
+def test_splits_beside_other_folders(tmp_path, other):
+  make_folder(tmp_path / 'train')
+  save(tmp_path / other, make_rgb())
+  name = other.partition('/')[0]
+  with pytest.raises(ValueError, match=rf'train. looks like a split.*{name}\.'):
+    tasks.load(str(tmp_path))
+
+
+def test_a_folder_too_high(tmp_path):
+  make_folder(tmp_path / 'high' / 'animals')
+  with pytest.raises(ValueError, match=r"only one class.*high/animals', give"):
+    tasks.load(str(tmp_path / 'high'))
+
+
+# Links, and what an error says about them; nothing where they are fine.
+LINKS = {
+  'to a class': ('gnu', 'cat', None),
+  'to an image': ('cat/link.png', '../dog/0.png', None),
+  'to a folder of images': ('cat/link', '../dog', None),
+  'to the folder it is in': ('cat/link', '.', 'leads back'),
+  'to the root': ('cat/link', '..', 'leads back'),
+  'to itself': ('cat/link', 'link', 'Too many levels'),
+  'to itself, as an image': ('cat/x.png', 'x.png', 'Too many levels'),
+  'to nowhere': ('cat/link', 'nowhere', 'No such file'),
+  'to nowhere, as an image': ('cat/x.png', 'nowhere', 'No such file'),
+  'to nowhere, as a class': ('gnu', 'nowhere', 'No such file'),
+  'to nowhere, as a text': ('cat/notes.txt', 'nowhere', None),
+}
+
+
+@pytest.mark.filterwarnings('ignore::neucrab_jax.tasks.folder.LeftOutWarning')
+@pytest.mark.parametrize('kind', LINKS)
+def test_links(root, kind):
+  name, target, message = LINKS[kind]
+  (root / name).symlink_to(target)
+  if message is None:
+    assert len(tasks.load(str(root)).read('train')) >= 9
+    return
+  with pytest.raises(ValueError, match=message) as error:
+    tasks.load(str(root)).read('train')
+  assert str(root / name) in str(error.value)
+
+
+def test_a_pipe_called_like_an_image_is_not_waited_for(root):
+  os.mkfifo(root / 'cat' / 'x.png')
+  with pytest.raises(ValueError, match=r'cat/x\.png.*a pipe'):
+    tasks.load(str(root)).read('train')
+
+
+def test_a_folder_called_like_an_image_is_refused_by_name(root):
+  save(root / 'cat' / 'x.png' / '0.png', make_rgb())
+  with pytest.raises(ValueError, match=r'cat/x\.png.*it is a folder'):
+    tasks.load(str(root)).read('train')
+
+
+def test_all_bad_images_of_a_split_are_named_at_once(root):
+  for name in ('cat/1.png', 'emu/0.png'):
+    (root / name).write_bytes(b'<html>404</html>')
+  task = tasks.load(str(root))
+  with pytest.raises(ValueError, match=r'(?s)2 bad.*cat/1\.png.*emu/0\.png'):
+    task.read('train')

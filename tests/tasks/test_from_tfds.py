@@ -130,6 +130,7 @@ def test_a_real_data_set_keeps_the_order_of_its_files(data_dir):
     ('train[:10%]', range(60)),
     ('train[590:]', range(590, 600)),
     ('train[:2]+train[3:5]', [0, 1, 3, 4]),
+    ('Train[:2]+training[3:5]', [0, 1, 3, 4]),
   ],
 )
 def test_split_expressions(data_dir, split, positions):

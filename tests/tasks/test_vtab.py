@@ -76,8 +76,9 @@ def test_mocked_tasks_have_vtabs_splits_only(name):
     task = tasks.load(name)
     assert task.splits == SPLITS
     assert all(len(task.read(split)) == 20 for split in ('test', 'val200'))
-    with pytest.raises(ValueError, match=r"'val'.*Known: train, validation"):
-      task.read('val')
+    assert len(task.read('val')) == 20
+    with pytest.raises(ValueError, match=r"'val2'.*Known: train, validation"):
+      task.read('val2')
 
 
 def test_the_parts_of_a_real_caltech101(tmp_path):
