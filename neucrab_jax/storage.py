@@ -97,8 +97,7 @@ def digest_sources(*packages: Any) -> str:
 def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   """Gives a temporary path beside `path` that becomes `path` on success.
 
-  A reader sees the old file or the new one, never a part; of two writers at
-  once the last one wins.
+  A reader sees the old file or the new one; of two writers the last one wins.
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -336,7 +335,8 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     raise FileNotFoundError(f'There is no file {str(path)!r}.')
   try:
     untrusted.check_npz(path)
-    with np.load(path, allow_pickle=False) as archive:
+    # NumPy leaves a damaged file open that it opened itself.
+    with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
       return {name: archive[name] for name in archive.files}
   except _DAMAGE as error:
     if 'allow_pickle' in str(error):
