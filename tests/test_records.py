@@ -160,6 +160,8 @@ def test_every_truncation_is_noticed(archive):
       records.read_npz(archive)
 
 
+# NumPy leaves a file open that it finds to be no archive.
+@pytest.mark.filterwarnings('ignore:unclosed file:ResourceWarning')
 @pytest.mark.parametrize('compress', [False, True])
 @pytest.mark.parametrize('bit', [0, 5])
 def test_no_flipped_bit_changes_an_array_unnoticed(tmp_path, bit, compress):
@@ -279,6 +281,6 @@ def test_the_claim_of_a_killed_process_is_free_again(tmp_path):
       assert not mine
   finally:
     process.kill()
-    process.wait()
+    process.communicate()
   with records.claim(path, wait=True) as mine:
     assert mine
