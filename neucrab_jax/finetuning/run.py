@@ -217,13 +217,15 @@ class _Sweep:
         observe=observe,
       )
       results = engine.run(protocol.trials())
-    return accuracy.summarise(
+    made = accuracy.summarise(
       results,
       about=about,
       validation_labels=task.parts['validation'].labels,
       num_test=len(task.parts['test'].indices),
       test=lambda result: engine.accuracy(result, load('test')),
     )
+    warnings = (*made.warnings, *task.notes)
+    return msgspec.structs.replace(made, warnings=warnings)
 
   def _writers(
     self, checkpoint: checkpoints.Checkpoint

@@ -70,24 +70,44 @@ class Splits:
     self.name = self._task.name
     self.num_classes = self._task.num_classes
     train = self._task.read(chosen.train)
-    indices = np.arange(len(train))
+    whole = Part(chosen.train, train, np.arange(len(train)))
+    # A task that has no split of a role's own name gives it a part of training.
+    lacking = [
+      role
+      for role in ('test', 'validation')
+      if chosen[role] == role and role not in self._task.splits
+    ]
+    if 'test' in lacking:
+      whole, test = self._hold_out(whole, seed=chosen.sample_seed)
+    else:
+      test = self._whole(chosen.test)
+    indices = whole.indices
     if chosen.num_examples:
-      indices = stratified.sample(
-        train.labels, num_examples=chosen.num_examples, seed=chosen.sample_seed
+      sampled = stratified.sample(
+        whole.labels, num_examples=chosen.num_examples, seed=chosen.sample_seed
       )
-    if chosen.validation:
+      indices = indices[sampled]
+    used = Part(chosen.train, train, indices)
+    if chosen.validation and 'validation' not in lacking:
       validation = self._whole(chosen.validation)
     else:
-      kept, held_out = stratified.hold_out(
-        train.labels[indices], share=_HELD_OUT, seed=chosen.sample_seed
-      )
-      validation = Part(chosen.train, train, indices[held_out])
-      indices = indices[kept]
-    self.parts = {
-      'train': Part(chosen.train, train, indices),
-      'validation': validation,
-      'test': self._whole(chosen.test),
-    }
+      used, validation = self._hold_out(used, seed=chosen.sample_seed)
+    self.parts = {'train': used, 'validation': validation, 'test': test}
+    self.notes = tuple(
+      f'{self.name} has no split {role!r}: {len(self.parts[role].indices)} '
+      f'examples of {chosen.train!r} are held out for it.'
+      for role in lacking
+    )
+
+  def _hold_out(self, part: Part, *, seed: int) -> tuple[Part, Part]:
+    """What is kept of a part, and a stratified fifth of it."""
+    kept, held_out = stratified.hold_out(
+      part.labels, share=_HELD_OUT, seed=seed
+    )
+    return (
+      dataclasses.replace(part, indices=part.indices[kept]),
+      dataclasses.replace(part, indices=part.indices[held_out]),
+    )
 
   def _whole(self, split: str) -> Part:
     examples = self._task.read(split)

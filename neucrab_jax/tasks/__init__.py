@@ -10,6 +10,7 @@ A task is a name built in (`names()`), a folder of images, an `.npz`, or any
 image classification data set of TFDS.
 """
 
+import dataclasses
 import functools
 import os
 import pathlib
@@ -51,10 +52,12 @@ def names() -> tuple[str, ...]:
 def _load_path(name: str) -> Task:
   """Loads a folder or a file that is there."""
   path = pathlib.Path(name).expanduser()
+  # However the way there is written, it is the same task.
+  own_name = path.resolve().name
   if path.is_dir():
-    return folder.load(name)
+    return dataclasses.replace(folder.load(name), name=own_name)
   if path.suffix == '.npz':
-    return arrays.load(name)
+    return dataclasses.replace(arrays.load(name), name=own_name)
   raise ValueError(
     f'The file {name!r} is no task. Give a folder of images or an .npz.'
   )

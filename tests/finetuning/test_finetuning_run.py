@@ -4,6 +4,7 @@ import json
 import pathlib
 import threading
 
+import numpy as np
 import pytest
 
 from neucrab_jax import storage
@@ -122,6 +123,31 @@ def test_without_a_validation_split_a_fifth_is_held_out(config, tmp_path):
   sizes = [splits[role]['num_examples'] for role in splits]
   assert sizes == [160, 40, 497]
   assert splits['validation']['split'] == 'train'
+
+
+@pytest.mark.parametrize('way', ['signs.npz', './signs.npz'])
+def test_a_task_with_one_split_holds_out_two_fifths_and_says_so(
+  way, config, tmp_path, monkeypatch
+):
+  rng = np.random.default_rng(0)
+  labels = np.arange(100) % 4
+  images = 60 * labels[:, None, None] + rng.integers(40, size=(100, 8, 8))
+  np.savez(tmp_path / 'signs.npz', images=images.astype('u1'), labels=labels)
+  monkeypatch.chdir(tmp_path)
+  config.task.name = way
+  config.task.num_examples = 0
+  config.checkpoints = 'mini_random'
+  result = finetune(config, 'run')
+  assert result['failed'] == []
+  assert result['task']['name'] == 'signs.npz'
+  splits = result['task']['splits']
+  sizes = [splits[role]['num_examples'] for role in splits]
+  assert sizes == [64, 16, 20]
+  assert {part['split'] for part in splits.values()} == {'train'}
+  (accuracy,) = result['accuracies']
+  told = ' '.join(accuracy['warnings'])
+  assert "no split 'test': 20 examples of 'train' are held out" in told
+  assert "no split 'validation': 16 examples" in told
 
 
 def test_what_another_run_is_at_comes_last_and_is_not_done_twice(
