@@ -156,8 +156,9 @@ def start(main: Callable[[Config, str], int], *, config: str) -> None:
       jax.config.update('jax_compilation_cache_dir', str(cache))
       jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
     try:
-      return main(_CONFIG.value, _WORKDIR.value or _default_workdir())
-    except interruption.Interrupted:
+      with interruption.handled():
+        return main(_CONFIG.value, _WORKDIR.value or _default_workdir())
+    except (KeyboardInterrupt, interruption.Interrupted):
       return INTERRUPTED
     except (ValueError, OSError, RuntimeError) as error:
       return _refuse(error)

@@ -20,10 +20,7 @@ flags.adopt_module_key_flags(command_line)
 
 def main(config: Config, workdir: str) -> int:
   evaluate = ablation.sweep if 'sweep' in config else run.evaluate
-  try:
-    evaluate(config, workdir=workdir)
-  except KeyboardInterrupt:
-    return command_line.INTERRUPTED
+  evaluate(config, workdir=workdir)
   return 0
 
 

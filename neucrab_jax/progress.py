@@ -13,7 +13,7 @@ from typing import TypeVar
 from rich import console as rich_console
 from rich import markup, progress
 
-from neucrab_jax import parallel, spelling
+from neucrab_jax import interruption, parallel, spelling
 
 # A bar that only flashes up is worse than none.
 _PATIENCE_SECONDS = 2.0
@@ -59,10 +59,12 @@ def bar(total: int) -> Iterator[Bar]:
   bars = _bars(progress.TaskProgressColumn(), *_left())
   with bars:
     task = bars.add_task('', total=total)
-    yield Bar(
-      lambda text: bars.update(task, description=_plain(text)),
-      lambda count: bars.advance(task, count),
-    )
+
+    def advance(count: int) -> None:
+      interruption.check()
+      bars.advance(task, count)
+
+    yield Bar(lambda text: bars.update(task, description=_plain(text)), advance)
     bars.update(task, description='done', completed=total)
 
 
@@ -93,6 +95,7 @@ class NestedBars:
     self._bars.reset(self._part, total=steps, description=_plain(description))
 
   def advance(self, steps: int) -> None:
+    interruption.check()
     self._bars.advance(self._part, steps)
     self._bars.advance(self._whole, steps)
 

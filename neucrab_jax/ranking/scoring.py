@@ -14,6 +14,7 @@ from absl import logging
 
 from neucrab_jax import (
   environment,
+  interruption,
   measures,
   ops,
   parallel,
@@ -204,6 +205,7 @@ def score_all(
         )
         for scorer, result in zip(scorers, found, strict=True):
           put(name, scorer, result)
+          interruption.check()
   except KeyboardInterrupt:
     for name, scorer in waiting:
       results[scorer.measure].failed.append(
