@@ -31,8 +31,6 @@ from experiments import recipes as recipes_lib
 from neucrab_jax import models, spelling, storage
 from neucrab_jax.checkpoints import pretraining
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train.')
-
 _WEIGHT_DECAY = 1e-4
 # Of BatchNorm's statistics: what it remembers is a small part of a run.
 _DECAY = 0.9
@@ -282,7 +280,7 @@ def _select(selection: str) -> dict[str, str]:
 def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f'Unexpected arguments: {argv[1:]}')
-  config = _CONFIG.value
+  config = flags.FLAGS.config
   chosen = _select(config.checkpoints)
   steps = {
     name: round(recipes_lib.RECIPES[name].share * config.steps)
@@ -311,6 +309,8 @@ def main(argv):
 
 
 if __name__ == '__main__':
+  # Not where it is imported: the commands have a flag of this name, too.
+  config_flags.DEFINE_config_file('config', None, 'What to train.')
   logging.set_verbosity(logging.WARNING)
   flags.mark_flag_as_required('config')
   app.run(main)

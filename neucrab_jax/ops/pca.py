@@ -60,7 +60,9 @@ def _unit_columns(v, module):
 
 
 @jax.jit
-def _decompose(x: jax.Array, num_examples: int) -> tuple[jax.Array, ...]:
+def _decompose(
+  x: jax.Array, num_examples: int | jax.Array
+) -> tuple[jax.Array, ...]:
   """Mean [D], variances [R] in descending order, components [D, R]."""
   n, d = x.shape
   present = (jnp.arange(n) < num_examples)[:, None]
