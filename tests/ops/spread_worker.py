@@ -30,9 +30,8 @@ def main():
 
 
 def fit(devices):
-  from conftest import make_features
-
   from neucrab_jax.ops import gmm, kmeans, pca
+  from tests.ops.clusters import make_features
 
   key = jax.random.key(0)
   x, _ = make_features(n=1003, spread=6)

@@ -2,10 +2,10 @@
 import jax
 import numpy as np
 import pytest
-from conftest import make_features
 from sklearn import datasets, mixture
 
 from neucrab_jax.ops import gmm
+from tests.ops.clusters import make_features
 
 NUM_SEEDS = 10
 
