@@ -109,7 +109,7 @@ def test_killed_three_times_it_comes_to_the_same(environment, tmp_path):
   calm, stormy = tmp_path / 'calm', tmp_path / 'stormy'
   with mock.patch.dict(os.environ, environment), contextlib.chdir(ROOT):
     status, _, errors = in_process.run(
-      'finetune', finetune.main, *arguments, f'--workdir={calm}'
+      'finetune', finetune.start, *arguments, f'--workdir={calm}'
     )
   assert status == 0, errors
   seen = set()
