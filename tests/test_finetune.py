@@ -52,6 +52,7 @@ def records(workdir):
   found = {}
   for file in sorted(workdir.glob('accuracies/*/*.json')):
     record = json.loads(file.read_text())
+    del record['sha256']  # Which is of the seconds, too.
     for timed in (record, *record['trials']):
       del timed['seconds']
     found[file.stem] = record
