@@ -172,10 +172,6 @@ def test_what_is_finished_is_not_done_again(tmp_path):
   assert advanced == [7, 7]  # All at once, for the progress.
 
 
-@pytest.mark.filterwarnings(
-  'ignore::pytest.PytestUnraisableExceptionWarning',
-  'ignore::pytest.PytestUnhandledThreadExceptionWarning',
-)
 def test_a_damaged_state_is_as_good_as_none(tmp_path):
   first = small_trainers.features_trainer(SMALL, folder=tmp_path).run(
     SMALL.trials()
@@ -189,11 +185,6 @@ def test_a_damaged_state_is_as_good_as_none(tmp_path):
   assert curves(again) == curves(first)
 
 
-# Threads of orbax outlive a restore that failed.
-@pytest.mark.filterwarnings(
-  'ignore::pytest.PytestUnraisableExceptionWarning',
-  'ignore::pytest.PytestUnhandledThreadExceptionWarning',
-)
 def test_no_flipped_bit_of_a_state_is_believed(tmp_path):
   first = small_trainers.features_trainer(SMALL, folder=tmp_path).run(
     SMALL.trials()
