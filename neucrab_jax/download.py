@@ -5,7 +5,8 @@ r"""Downloads the weights of the paper's groups.
 
 and then `--config.checkpoint_dir=rank_ckpt` ranks them. Run again, it verifies
 what is there, and goes on where it was interrupted. Without a network it says
-which file to put where.
+which file to put where. Nobody has published checksums of these files: what
+came first is noted in `checksums.json`, and later downloads are compared.
 
 Exit status: 0 if all is there, 1 if something could not be had, 2 if the input
 was bad, 130 after Ctrl-C.
@@ -14,6 +15,7 @@ was bad, 130 after Ctrl-C.
 import functools
 import os
 import sys
+from collections.abc import Callable
 
 from absl import app, flags
 
@@ -34,32 +36,68 @@ VTAB_URL = 'https://storage.googleapis.com/vtab'
 _VTAB = 'vtab/'
 
 
-def _get_zip(folder: archives.Folder, report: archives.Report) -> None:
+# What to tell the user, beside what failed.
+_Tell = Callable[[str], None]
+
+
+def _origin(name: str, fetched: archives.Fetched) -> str:
+  """What is to be said of a file that nothing has been compared with.
+
+  Nobody has published checksums of these files.
+  """
+  if not fetched.downloaded:
+    how = 'It was there before, and is taken as it is.'
+  elif fetched.url.startswith('https://'):
+    how = 'It came by https, from the server that it says.'
+  else:
+    how = (
+      'It came by plain http, because https failed: anyone between the server '
+      'and you could have changed it.'
+    )
+  return (
+    f'{name}: nothing pins this file, for there is no published checksum of '
+    f'it. {how} Its SHA-256 is {fetched.sha256}; compare it with a copy that '
+    'you trust. From now on it is compared with that.'
+  )
+
+
+def _get_zip(
+  folder: archives.Folder, tell: _Tell, report: archives.Report
+) -> None:
   members = folder.members(_RANK_CKPT)
   if members and all(folder.holds(name, report) for name in members):
     return
-  sha256 = folder.fetch(_RANK_CKPT, RANK_CKPT_URL, report)
+  fetched = folder.fetch(_RANK_CKPT, RANK_CKPT_URL, report)
   folder.unpack(_RANK_CKPT, report)
-  folder.record(_RANK_CKPT, sha256, url=RANK_CKPT_URL)
+  folder.record(_RANK_CKPT, fetched.sha256, url=fetched.url)
+  if not fetched.known:
+    tell(_origin(_RANK_CKPT, fetched))
 
 
 def _get_module(
-  folder: archives.Folder, name: str, report: archives.Report
+  folder: archives.Folder, name: str, tell: _Tell, report: archives.Report
 ) -> None:
   if folder.holds(name, report):
     return
   url = f'{VTAB_URL}/{name.removeprefix(_VTAB)}'
-  sha256 = folder.fetch(name, url, report)
+  fetched = folder.fetch(name, url, report)
   folder.check_tar(name)
-  folder.record(name, sha256, url=url)
+  folder.record(name, fetched.sha256, url=fetched.url)
+  if not fetched.known:
+    tell(_origin(name, fetched))
 
 
-def download(selection: str, folder: str) -> list[str]:
+def _say(message: str) -> None:
+  print(f'download: {message}', file=sys.stderr)
+
+
+def download(selection: str, folder: str, tell: _Tell = _say) -> list[str]:
   """Gets what a selection of checkpoints needs.
 
   Args:
     selection: groups and names, as `checkpoints.select` takes them.
     folder: where to; it is made if need be.
+    tell: called with what the user should know of files that are there.
 
   Returns:
     What went wrong, a message each; the rest is there.
@@ -71,12 +109,12 @@ def download(selection: str, folder: str) -> list[str]:
   paths = [checkpoints.get(name).path for name in checkpoints.expand(selection)]
   storage.check_writable(folder)
   target = archives.Folder(folder)
-  jobs = {}
+  jobs, told = {}, []
   for path in paths:
     if path.startswith(_VTAB):
-      jobs[path] = functools.partial(_get_module, target, path)
+      jobs[path] = functools.partial(_get_module, target, path, told.append)
     elif not os.path.isabs(path):
-      jobs[_RANK_CKPT] = functools.partial(_get_zip, target)
+      jobs[_RANK_CKPT] = functools.partial(_get_zip, target, told.append)
   failures = []
   with progress.downloads() as add:
     for name, get in jobs.items():
@@ -84,6 +122,9 @@ def download(selection: str, folder: str) -> list[str]:
         get(add(name))
       except (ValueError, OSError) as error:
         failures.append(str(error))
+  # After the bars, which would hide it.
+  for message in told:
+    tell(message)
   return failures
 
 
@@ -92,13 +133,13 @@ def main(argv: list[str]) -> int:
   try:
     failures = download(_GROUP.value, _DIR.value)
   except (ValueError, OSError) as error:
-    print(f'download: {error}', file=sys.stderr)
+    _say(str(error))
     return command_line.BAD_INPUT
   except KeyboardInterrupt:
-    print('download: interrupted; run this again to go on.', file=sys.stderr)
+    _say('interrupted; run this again to go on.')
     return command_line.INTERRUPTED
   for failure in failures:
-    print(f'download: {failure}', file=sys.stderr)
+    _say(failure)
   if failures:
     return command_line.FAILED
   print(

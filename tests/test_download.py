@@ -26,7 +26,7 @@ def make_zip(members):
   file = io.BytesIO()
   with zipfile.ZipFile(file, 'w') as packed:
     for name, content in members.items():
-      packed.writestr(name, content)
+      packed.writestr(zipfile.ZipInfo(name), content)
   return file.getvalue()
 
 
@@ -55,6 +55,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_error(416)
         return
     self.send_response(206 if first else 200)
+    if first:
+      sent = server.send_instead if server.send_instead else first
+      size = len(content)
+      self.send_header('Content-Range', f'bytes {sent}-{size - 1}/{size}')
+      first = sent
     self.send_header('Content-Length', str(len(content) - first))
     self.end_headers()
     cut = server.cuts.pop(0) if server.cuts else len(content)
@@ -72,7 +77,7 @@ def server(monkeypatch):
     ZIP: make_zip({name: name.encode() * 10_000 for name in NAMES}),
     MODULE: make_tar({'./variables/variables.index': b'index'}),
   }
-  server.cuts, server.requested = [], []
+  server.cuts, server.requested, server.send_instead = [], [], None
   thread = threading.Thread(target=server.serve_forever, args=(0.01,))
   thread.start()
   url = f'http://127.0.0.1:{server.server_port}'
@@ -189,8 +194,84 @@ def test_a_member_that_leaves_the_folder_is_refused(
   assert files == ['rank_ckpt.zip' if selection == 'neucrab_3' else '1.tar.gz']
 
 
-def test_damaged_checksums_say_so(server, tmp_path):
-  (tmp_path / 'checksums.json').write_text('{')
+def _patched(members, change):
+  """A zip archive, with a change to the central directory's first entry."""
+  content = bytearray(make_zip(members))
+  change(content, content.index(b'PK\x01\x02'))
+  return bytes(content)
+
+
+def _set_flag(content, entry):
+  content[entry + 8] |= 1
+
+
+def _set_method(content, entry):
+  content[entry + 10] = 97
+
+
+FINE = {'rank_ckpt/fine': b'fine'}
+ODD_ZIPS = {
+  'no name': ({'': b'x', **FINE}, 'no name of its own'),
+  'dot': ({'.': b'x', **FINE}, 'no name of its own'),
+  'dot with a top': ({'./.': b'x', **FINE}, 'no name of its own'),
+  'archive': ({'rank_ckpt.zip': b'x', **FINE}, 'has already'),
+  'archive in a top': ({'top/rank_ckpt.zip': b'x'}, 'has already'),
+  'archive in capitals': ({'RANK_CKPT.ZIP': b'x', **FINE}, 'has already'),
+  'below the archive': ({'rank_ckpt.zip/a': b'x', **FINE}, 'has already'),
+  'checksums': ({'checksums.json': b'{}', **FINE}, 'has already'),
+  'file and folder': ({'t/a': b'x', 't/a/b': b'y'}, 'has already'),
+  'same twice': ({'t/a': b'x', 't/./a': b'y'}, 'no name of its own'),
+  'nothing': ({}, 'no files'),
+  'folders alone': ({'a/': b'', 'a/b/': b''}, 'no files'),
+  'encrypted': (_patched(FINE, _set_flag), 'encrypted'),
+  'compression': (_patched(FINE, _set_method), 'compressed by method 97'),
+  'text': (b'no archive', 'is damaged'),
+  'empty': (b'', 'is damaged'),
+}
+
+
+@pytest.mark.parametrize('odd', ODD_ZIPS)
+def test_an_odd_archive_is_refused_before_anything_is_written(
+  server, tmp_path, odd
+):
+  members, message = ODD_ZIPS[odd]
+  content = members if isinstance(members, bytes) else make_zip(members)
+  (tmp_path / 'rank_ckpt.zip').write_bytes(content)
+  (failure,) = download.download('neucrab_3', tmp_path)
+  assert message in failure
+  assert 'rank_ckpt.zip' in failure
+  assert [file.name for file in tmp_path.iterdir()] == ['rank_ckpt.zip']
+
+
+@pytest.mark.parametrize('first', [1, 50_000, 199_999])
+def test_another_part_than_was_asked_for_is_not_appended(
+  server, tmp_path, first
+):
+  (tmp_path / 'rank_ckpt.zip.part').write_bytes(server.files[ZIP][:100_000])
+  server.send_instead = first
+  assert download.download('neucrab_3', tmp_path) == []
+  assert [ranges for _, ranges in server.requested] == ['bytes=100000-', None]
+  assert (tmp_path / 'rank_ckpt.zip').read_bytes() == server.files[ZIP]
+
+
+def test_what_nothing_pins_is_told_once(server, tmp_path):
+  told = []
+  download.download('neucrab_3,rotation', tmp_path, told.append)
+  assert len(told) == 2
+  for message in told:
+    assert re.search(r'nothing pins.*plain http.*SHA-256 is \w{64}', message)
+  (tmp_path / 'rank_ckpt.zip').unlink()
+  unpacked(tmp_path)[0].unlink()
+  download.download('neucrab_3,rotation', tmp_path, told.append)
+  assert len(told) == 2
+
+
+@pytest.mark.parametrize(
+  'content',
+  ['{', '[]', 'null', '7', '{"a": 1}', '{"a": {"size": "1"}}', '[' * 9999],
+)
+def test_damaged_checksums_say_so(server, tmp_path, content):
+  (tmp_path / 'checksums.json').write_text(content)
   with pytest.raises(ValueError, match=r'checksums\.json.*Delete it'):
     download.download('rotation', tmp_path)
 

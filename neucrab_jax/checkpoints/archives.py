@@ -6,28 +6,27 @@ its size and SHA-256; whoever asks for it again gets it verified, not downloaded
 again.
 """
 
+import contextlib
 import hashlib
+import lzma
 import os
 import pathlib
-import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 import requests
 
 from neucrab_jax import storage
+from neucrab_jax.checkpoints import transfer
 
 _MANIFEST = 'checksums.json'
-_CHUNK = 1 << 16  # What a broken connection may cost.
-# Seconds, to connect and between two pieces of a file.
-_TIMEOUT = (10, 60)
 
-# Called with the bytes that are there and those that there will be, if known.
-Report = Callable[[int, int | None], None]
+Report = transfer.Report
 
 
 class Held(
@@ -46,6 +45,27 @@ class Held(
   sha256: str
   url: str | None = None
   archive: str | None = None
+
+
+class Fetched(msgspec.Struct, frozen=True):
+  """A file that was asked for.
+
+  Attributes:
+    sha256: of what is there.
+    url: where it is from.
+    known: whether it is what it was the first time; if not, this is the first,
+      and nothing says what it should be.
+    downloaded: whether it came by the network, or somebody has put it there.
+  """
+
+  sha256: str
+  url: str
+  known: bool
+  downloaded: bool
+
+
+class RefusedArchiveError(ValueError):
+  """An archive is whole, and is not unpacked."""
 
 
 class Folder:
@@ -72,7 +92,7 @@ class Folder:
   def holds(self, name: str, report: Report) -> bool:
     """Whether a file is there and as it was recorded."""
     entry, path = self._known.get(name), self.path / name
-    if entry is None or not path.exists():
+    if entry is None or not path.is_file():
       return False
     if path.stat().st_size != entry.size:
       return False
@@ -84,13 +104,14 @@ class Folder:
     self._known[name] = Held(size=size, sha256=sha256, **origin)
     storage.write_json(self._manifest, self._known)
 
-  def fetch(self, name: str, url: str, report: Report) -> str:
+  def fetch(self, name: str, url: str, report: Report) -> Fetched:
     """Gets a file that is missing or damaged, from where its download ended.
 
-    A file that somebody has put there is taken as it is.
+    A file that somebody has put there is taken as it is. An address of plain
+    http is tried with https first.
 
     Returns:
-      Its SHA-256, for `record`, once what is in it has been checked.
+      What is there, for `record`, once what is in it has been checked.
 
     Raises:
       ConnectionError: if it cannot be downloaded.
@@ -98,10 +119,11 @@ class Folder:
     """
     path = self.path / name
     entry = self._known.get(name)
-    if not path.exists() or (entry and path.stat().st_size != entry.size):
+    missing = not path.exists() or (entry and path.stat().st_size != entry.size)
+    if missing:
       path.unlink(missing_ok=True)
       try:
-        _download(url, path, report)
+        url = transfer.download(url, path, report)
       except (requests.RequestException, OSError) as error:
         # Of the many that urllib3 wraps, the one that says why.
         reason = getattr(error.args[0] if error.args else None, 'reason', error)
@@ -117,7 +139,7 @@ class Folder:
         'Delete it to download it again, and its entry in '
         f'{str(self._manifest)!r} to accept what comes.'
       )
-    return sha256
+    return Fetched(sha256, url, known=bool(entry), downloaded=bool(missing))
 
   def unpack(self, name: str, report: Report) -> list[str]:
     """Unpacks a `.zip`, without the one folder that it may have around all.
@@ -127,65 +149,83 @@ class Folder:
 
     Raises:
       storage.DamagedFileError: if it is damaged.
-      ValueError: if a member would be written outside the folder. Then nothing
-        is written.
+      RefusedArchiveError: if a member would be written outside the folder, has
+        no name of its own, or cannot be read without a password or with what
+        Python knows of compression. Then nothing is written.
     """
     archive = self.path / name
-    try:
-      with zipfile.ZipFile(archive) as packed:
-        members = {
-          _inside(info.filename, _is_link(info), archive): info
-          for info in packed.infolist()
-          if not info.is_dir()
-        }
-        tops = {path.parts[0] for path in members}
-        around = len(tops) == 1 and all(len(p.parts) > 1 for p in members)
-        total = sum(info.file_size for info in members.values())
-        _check_space(self.path, total)
-        done, names = 0, []
-        for path, info in members.items():
-          target = str(pathlib.PurePosixPath(*path.parts[around:]))
-          sha = hashlib.sha256()
-          with (
-            storage.atomic_path(self.path / target) as temporary,
-            packed.open(info) as source,
-            temporary.open('wb') as sink,
-          ):
-            for chunk in iter(lambda s=source: s.read(_CHUNK), b''):
-              sink.write(chunk)
-              sha.update(chunk)
-              done += len(chunk)
-              report(done, total)
-          self.record(target, sha.hexdigest(), archive=name)
-          names.append(target)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-      raise storage.DamagedFileError(
-        f'{str(archive)!r} is damaged: {error}. Delete it and run this again.'
-      ) from error
-    return names
+    with _told(archive), zipfile.ZipFile(archive) as packed:
+      members = _members(packed, archive, taken=(name, _MANIFEST))
+      total = sum(info.file_size for info in members.values())
+      transfer.check_space(self.path, total)
+      done = 0
+      for target, info in members.items():
+        sha = hashlib.sha256()
+        with (
+          storage.atomic_path(self.path / target) as temporary,
+          packed.open(info) as source,
+          temporary.open('wb') as sink,
+        ):
+          for chunk in iter(lambda s=source: s.read(transfer.CHUNK), b''):
+            sink.write(chunk)
+            sha.update(chunk)
+            done += len(chunk)
+            report(done, total)
+        self.record(target, sha.hexdigest(), archive=name)
+    return list(members)
 
   def check_tar(self, name: str) -> None:
     """Reads a `.tar.gz`, which stays packed, from end to end.
 
     Raises:
       storage.DamagedFileError: if it is damaged.
-      ValueError: if a member would be written outside its folder.
+      RefusedArchiveError: if a member would be written outside its folder.
     """
     archive = self.path / name
-    try:
-      with tarfile.open(archive) as packed:
-        for member in packed:
-          if not member.isdir():
-            _inside(member.name, not member.isfile(), archive)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-      raise storage.DamagedFileError(
-        f'{str(archive)!r} is damaged: {error}. Delete it and run this again.'
-      ) from error
+    with _told(archive), tarfile.open(archive) as packed:
+      for member in packed:
+        if not member.isdir():
+          _inside(member.name, not member.isfile(), archive)
+
+
+# What zipfile and tarfile raise on files that are damaged or no archives.
+_DAMAGE = (
+  tarfile.TarError,
+  zipfile.BadZipFile,
+  zlib.error,
+  lzma.LZMAError,
+  EOFError,
+  ValueError,
+  RuntimeError,
+  LookupError,
+  OverflowError,
+  struct.error,
+)
+
+
+@contextlib.contextmanager
+def _told(archive: pathlib.Path) -> Iterator[None]:
+  """Says of damage which file has it, and what to do.
+
+  Raises:
+    storage.DamagedFileError: for what damaged archives provoke.
+  """
+  try:
+    yield
+  except RefusedArchiveError:
+    raise
+  except (*_DAMAGE, OSError) as error:
+    # Decompressors raise an OSError without a number; the system's has one.
+    if isinstance(error, OSError) and error.errno:
+      raise
+    raise storage.DamagedFileError(
+      f'{str(archive)!r} is damaged: {error}. Delete it and run this again.'
+    ) from error
 
 
 def _chunks(path: pathlib.Path) -> Iterator[bytes]:
   with path.open('rb') as file:
-    yield from iter(lambda: file.read(_CHUNK), b'')
+    yield from iter(lambda: file.read(transfer.CHUNK), b'')
 
 
 def _sha256(path: pathlib.Path, report: Report) -> str:
@@ -197,59 +237,86 @@ def _sha256(path: pathlib.Path, report: Report) -> str:
   return sha.hexdigest()
 
 
-def _check_space(folder: pathlib.Path, wanted: int) -> None:
-  free = shutil.disk_usage(folder).free
-  if wanted > free:
-    raise OSError(
-      f'{str(folder)!r} has room for {free / 1e9:.1f} GB, and '
-      f'{wanted / 1e9:.1f} GB are needed'
+def _is_link(info: zipfile.ZipInfo) -> bool:
+  return stat.S_ISLNK(info.external_attr >> 16)
+
+
+# The methods of compression that `zipfile` reads, and the flags of what it does
+# not: encryption by either method, and patches.
+_METHODS = {
+  zipfile.ZIP_STORED,
+  zipfile.ZIP_DEFLATED,
+  zipfile.ZIP_BZIP2,
+  zipfile.ZIP_LZMA,
+}
+_ENCRYPTED, _PATCH = 0x1 | 0x40, 0x20
+
+
+def _check_readable(info: zipfile.ZipInfo, archive: pathlib.Path) -> None:
+  """Refuses what could not be unpacked, before anything is.
+
+  Raises:
+    RefusedArchiveError: if a member is encrypted, or compressed by an unknown
+      method.
+  """
+  if info.flag_bits & _ENCRYPTED:
+    raise RefusedArchiveError(
+      f'{str(archive)!r} has a member {info.filename!r} that is encrypted. '
+      'Nothing was unpacked; unpack it yourself, with its password.'
+    )
+  if info.flag_bits & _PATCH or info.compress_type not in _METHODS:
+    raise RefusedArchiveError(
+      f'{str(archive)!r} has a member {info.filename!r} compressed by method '
+      f'{info.compress_type}, which cannot be read here. Nothing was unpacked; '
+      'unpack it yourself.'
     )
 
 
-def _download(url: str, path: pathlib.Path, report: Report) -> None:
-  """Downloads a file, as long as each attempt brings some more of it."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(f'{path.name}.part')
-  while True:
-    before = part.stat().st_size if part.exists() else 0
-    try:
-      _download_rest(url, part, before, report)
-      break
-    except requests.RequestException:
-      if not part.exists() or part.stat().st_size <= before:
-        raise
-  os.replace(part, path)
+def _members(
+  packed: zipfile.ZipFile, archive: pathlib.Path, *, taken: Collection[str]
+) -> dict[str, zipfile.ZipInfo]:
+  """The files of an archive by where they go, if all can be unpacked.
 
+  Args:
+    packed: the archive.
+    archive: its path.
+    taken: names in the folder that no member may have.
 
-def _download_rest(
-  url: str, part: pathlib.Path, before: int, report: Report
-) -> None:
-  # Not compressed on the way, for sizes are those of the file.
-  headers = {'Accept-Encoding': 'identity'}
-  if before:
-    headers['Range'] = f'bytes={before}-'
-  with requests.get(
-    url, headers=headers, stream=True, timeout=_TIMEOUT
-  ) as response:
-    if response.status_code == requests.codes.requested_range_not_satisfiable:
-      # All of it is there; or another file's end, which its checks will tell.
-      return
-    response.raise_for_status()
-    if response.status_code != requests.codes.partial_content:
-      before = 0
-    length = response.headers.get('Content-Length')
-    total = before + int(length) if length else None
-    _check_space(part.parent, int(length or 0))
-    with part.open('ab' if before else 'wb') as file:
-      for chunk in response.iter_content(_CHUNK):
-        file.write(chunk)
-        report(file.tell(), total)
-  if total is not None and part.stat().st_size < total:
-    raise requests.ConnectionError(f'it ended before its {total} bytes')
-
-
-def _is_link(info: zipfile.ZipInfo) -> bool:
-  return stat.S_ISLNK(info.external_attr >> 16)
+  Raises:
+    RefusedArchiveError: if some can't be. Then nothing is written.
+  """
+  members: dict[pathlib.PurePosixPath, zipfile.ZipInfo] = {}
+  for info in packed.infolist():
+    path = _inside(info.filename, _is_link(info), archive)
+    if info.filename.endswith('/'):  # Of '', is_dir asks for the last letter.
+      continue
+    _check_readable(info, archive)
+    if not path.parts or path in members:
+      raise RefusedArchiveError(
+        f'{str(archive)!r} has a member {info.filename!r}, which is no name of '
+        'its own for a file. Nothing was unpacked; get the archive from where '
+        'you trust it.'
+      )
+    members[path] = info
+  if not members:
+    raise RefusedArchiveError(f'{str(archive)!r} has no files in it.')
+  tops = {path.parts[0] for path in members}
+  around = len(tops) == 1 and all(len(path.parts) > 1 for path in members)
+  targets = {
+    str(pathlib.PurePosixPath(*path.parts[around:])): info
+    for path, info in members.items()
+  }
+  folders = {str(p) for t in targets for p in pathlib.PurePosixPath(t).parents}
+  for target, info in targets.items():
+    # One in place of the archive would replace what is being read.
+    first = pathlib.PurePosixPath(target).parts[0].casefold()
+    if target in folders or first in {name.casefold() for name in taken}:
+      raise RefusedArchiveError(
+        f'{str(archive)!r} has a member {info.filename!r}, whose name another '
+        'file or folder has already. Nothing was unpacked; get the archive '
+        'from where you trust it.'
+      )
+  return targets
 
 
 def _inside(
@@ -258,11 +325,11 @@ def _inside(
   """The path of a member, if it stays within the folder.
 
   Raises:
-    ValueError: if it does not, or is a link.
+    RefusedArchiveError: if it does not, or is a link.
   """
   path = pathlib.PurePosixPath(name.replace('\\', '/'))
   if is_link or path.is_absolute() or '..' in path.parts or ':' in name:
-    raise ValueError(
+    raise RefusedArchiveError(
       f'{str(archive)!r} has a member {name!r}, which is a link or would be '
       'written outside the folder. Nothing was unpacked; get the archive from '
       'where you trust it.'
