@@ -18,12 +18,12 @@ def get_config() -> ml_collections.ConfigDict:
   config.group = 'checkpoints'  # What to call them.
   # Files, folders or patterns, separated by commas.
   config.rankings = ''
-  config.accuracies = ''
+  config.accuracies = ''  # The same; from 0 to 1.
   # An order to beat, from worst to best: a group such as neucrab_1, or names
   # separated by commas; with '-' in front, from best to worst.
   config.order = ''
 
   # For intervals, p-values and comparisons.
   config.num_resamples = 10_000
-  config.seed = 0
+  config.seed = 0  # Of the resamples.
   return config

@@ -16,6 +16,7 @@ from neucrab_jax.ranking import settings
 
 def get_config(measure: str = '') -> ml_collections.ConfigDict:
   config = settings.resampling()
+  # Files, folders of them or patterns, separated by commas.
   config.features = ''
   config.measure = settings.measure(measure)
   return config

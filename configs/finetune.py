@@ -94,14 +94,19 @@ def get_config(variant: str = 'mini') -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict()
 
   config.task = ml_collections.ConfigDict()
+  # digits, a data set of TFDS, a folder with one sub-folder a class, or an
+  # .npz of images and labels.
   config.task.name = 'digits'
-  config.task.train = train
-  # Empty to hold out a fifth of the training examples.
+  config.task.train = train  # A split, or a part of it, as train[:80%].
+  # Empty, as where there is no such split, to hold out a fifth of the training
+  # examples.
   config.task.validation = validation
   config.task.test = 'test'  # Read once, for the trial that validation chose.
   config.task.data_dir = ''  # Of TFDS; empty for its own default.
-  config.task.num_examples = num_examples  # A stratified sample; 0 for all.
-  config.task.sample_seed = 0
+  # A stratified sample of so many; 0 for all. Where validation is held out, it
+  # is a fifth of these: of 100, training has 80.
+  config.task.num_examples = num_examples
+  config.task.sample_seed = 0  # Of that sample, and of what is held out.
 
   # Groups, or names, separated by commas.
   config.checkpoints = chosen

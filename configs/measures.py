@@ -23,5 +23,7 @@ from neucrab_jax.ranking import settings
 def get_config() -> ml_collections.ConfigDict:
   config = settings.checkpoints_on_a_task()
   config.update(settings.several_measures(measures.names()))
-  config.features = ''  # A pattern of files; then no checkpoint is restored.
+  # Files, folders of them or patterns, separated by commas; then no checkpoint
+  # is restored.
+  config.features = ''
   return config

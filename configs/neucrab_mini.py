@@ -42,6 +42,7 @@ def get_config(
       'accuracies': str(mini / 'accuracies'),
       'order': _ORDERS[group],
     }
+  # Names, or paths, separated by commas.
   config.tasks = 'digits,photos,monochrome,shapes'
 
   # How to rank each group on each task; otherwise as `measures.py`.
@@ -57,5 +58,5 @@ def get_config(
 
   # For intervals, p-values and comparisons: as many as a minute has room for.
   config.num_resamples = 2_000
-  config.seed = 0
+  config.seed = 0  # Of the resamples.
   return config

@@ -39,5 +39,5 @@ def get_config() -> ml_collections.ConfigDict:
 
   # For intervals, p-values and comparisons.
   config.num_resamples = 10_000
-  config.seed = 0
+  config.seed = 0  # Of the resamples.
   return config

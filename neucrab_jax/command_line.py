@@ -20,7 +20,7 @@ import platformdirs
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from neucrab_jax import interruption
+from neucrab_jax import command_help, interruption
 from neucrab_jax.typing import Config
 
 _CONFIG = config_flags.DEFINE_config_file('config', help_string='What to run.')
@@ -38,7 +38,7 @@ _DISTRIBUTED = flags.DEFINE_bool(
 )
 
 # Exit statuses beside 0: something failed, the input was bad, Ctrl-C.
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, interruption.STATUS
 
 
 _PACKAGE = pathlib.Path(__file__).parent
@@ -74,18 +74,20 @@ def _find_config(given: str) -> str:
   return given
 
 
-def _with_config(argv: list[str], default: str) -> list[str]:
-  """The arguments, with the path of a config that can be read."""
+def _with_config(argv: list[str], default: str) -> tuple[list[str], str]:
+  """The arguments with the path of a config that can be read, and the path."""
   argv = list(argv)
   for index, argument in enumerate(argv[1:], start=1):
     if argument in ('--config', '-config') and index + 1 < len(argv):
-      argv[index + 1] = _find_config(argv[index + 1])
-      return argv
+      argv[index + 1] = found = _find_config(argv[index + 1])
+      return argv, found
     name, equals, value = argument.partition('=')
     if name in ('--config', '-config') and equals:
-      argv[index] = f'{name}={_find_config(value)}'
-      return argv
-  return [*argv[:1], f'--config={_find_config(default)}', *argv[1:]]
+      found = _find_config(value)
+      argv[index] = f'{name}={found}'
+      return argv, found
+  found = _find_config(default)
+  return [*argv[:1], f'--config={found}', *argv[1:]], found
 
 
 def _default_workdir() -> str:
@@ -130,8 +132,32 @@ def _explain_left_over(word: str) -> str:
   )
 
 
+_FLAGS = (_CONFIG, _WORKDIR, _COMPILATION_CACHE, _DISTRIBUTED)
+
+
+def run_app(main: Callable[[list[str]], int], argv: list[str]) -> None:
+  """Parses the flags, calls a function with what is left over, and exits.
+
+  Args:
+    main: gives the exit status. Ctrl-C during it, or before it, is one too.
+    argv: arguments of the command.
+  """
+
+  def run(argv: list[str]) -> int:
+    if argv[1:]:
+      return _refuse(_explain_left_over(argv[1]))
+    return main(argv)
+
+  try:
+    app.run(run, argv=argv, flags_parser=_parse_flags)
+  except KeyboardInterrupt:
+    sys.exit(INTERRUPTED)
+
+
 def start(main: Callable[[Config, str], int], *, config: str) -> None:
   """Parses the flags, runs a command and exits with its status.
+
+  With --help it prints the docstring of the command's module, and all settings.
 
   Args:
     main: takes the config and the folder for the results, and gives the exit
@@ -141,8 +167,7 @@ def start(main: Callable[[Config, str], int], *, config: str) -> None:
   """
 
   def run(argv: list[str]) -> int:
-    if argv[1:]:
-      return _refuse(_explain_left_over(argv[1]))
+    del argv
     if _DISTRIBUTED.value:
       try:
         jax.distributed.initialize()
@@ -165,7 +190,14 @@ def start(main: Callable[[Config, str], int], *, config: str) -> None:
 
   logging.set_verbosity(logging.WARNING)
   try:
-    argv = _with_config(sys.argv, config)
+    argv, found = _with_config(sys.argv, config)
   except FileNotFoundError as error:
     sys.exit(_refuse(error))
-  app.run(run, argv=argv, flags_parser=_parse_flags)
+  if command_help.is_asked(sys.argv):
+    command_help.show(
+      sys.modules[main.__module__].__doc__,
+      names=[flag.name for flag in _FLAGS],
+      config=found,
+    )
+    sys.exit(0)
+  run_app(run, argv)

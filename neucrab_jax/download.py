@@ -12,14 +12,24 @@ Exit status: 0 if all is there, 1 if something could not be had, 2 if the input
 was bad, 130 after Ctrl-C.
 """
 
+from neucrab_jax import interruption
+
+interruption.heed_from_start(__name__)
+
 import functools
 import os
 import sys
 from collections.abc import Callable
 
-from absl import app, flags
+from absl import flags
 
-from neucrab_jax import checkpoints, command_line, progress, storage
+from neucrab_jax import (
+  checkpoints,
+  command_help,
+  command_line,
+  progress,
+  storage,
+)
 from neucrab_jax.checkpoints import archives
 
 _GROUP = flags.DEFINE_string(
@@ -131,7 +141,8 @@ def download(selection: str, folder: str, tell: _Tell = _say) -> list[str]:
 def main(argv: list[str]) -> int:
   del argv
   try:
-    failures = download(_GROUP.value, _DIR.value)
+    with interruption.handled():
+      failures = download(_GROUP.value, _DIR.value)
   except (ValueError, OSError) as error:
     _say(str(error))
     return command_line.BAD_INPUT
@@ -150,7 +161,10 @@ def main(argv: list[str]) -> int:
 
 
 def start() -> None:
-  app.run(main)
+  if command_help.is_asked(sys.argv):
+    command_help.show(__doc__, names=[_GROUP.name, _DIR.name])
+    sys.exit(0)
+  command_line.run_app(main, sys.argv)
 
 
 if __name__ == '__main__':

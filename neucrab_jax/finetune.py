@@ -12,6 +12,10 @@ Exit status: 0 if all checkpoints were fine-tuned, 1 if some failed, 2 if the
 input was bad, 130 after Ctrl-C.
 """
 
+from neucrab_jax import interruption
+
+interruption.heed_from_start(__name__)
+
 from absl import flags
 
 from neucrab_jax import command_line

@@ -6,7 +6,10 @@ within a callback of JAX it is swallowed there, and `check` raises it again.
 """
 
 import contextlib
+import os
+import pathlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -17,6 +20,37 @@ _asked = threading.Event()
 
 class Interrupted(Exception):
   """A run was ended early; the same command goes on from what was done."""
+
+
+# What the console scripts of this package begin with.
+_SCRIPT = 'neucrab-'
+# The exit status of what a signal of the user ended.
+STATUS = 130
+
+
+def _leave(*unused) -> None:
+  """Ends the process at once: raised in an import, it would be a traceback."""
+  with contextlib.suppress(Exception):
+    sys.stdout.flush()
+  os._exit(STATUS)
+
+
+def heed_from_start(module: str) -> None:
+  """Has a command heed both signals while it is imported and parses flags.
+
+  Called first of all by a command's module, which is imported by others, too;
+  then this does nothing.
+
+  Args:
+    module: its `__name__`.
+  """
+  script = pathlib.Path(sys.argv[0]).name if sys.argv else ''
+  if module != '__main__' and not script.startswith(_SCRIPT):
+    return
+  for number in _SIGNALS:
+    # A shell's background jobs ignore Ctrl-C, and shall.
+    if signal.getsignal(number) is not signal.SIG_IGN:
+      signal.signal(number, _leave)
 
 
 def _remember(*unused) -> None:

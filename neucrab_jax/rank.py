@@ -9,6 +9,10 @@ Exit status: 0 if all checkpoints were ranked, 1 if some failed, 2 if the input
 was bad, 130 after Ctrl-C.
 """
 
+from neucrab_jax import interruption
+
+interruption.heed_from_start(__name__)
+
 from absl import flags
 
 from neucrab_jax import command_line

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
 import os
+import pathlib
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from neucrab_jax import interruption, progress
+from neucrab_jax import evaluate, finetune, interruption, progress, rank
+from tests import in_process, interruptible
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -33,3 +39,45 @@ def test_one_of_an_earlier_run_is_forgotten():
     os.kill(os.getpid(), signal.SIGINT)
   with interruption.handled():
     interruption.check()
+
+
+@pytest.mark.parametrize(
+  'command', ['rank', 'finetune', 'evaluate', 'download']
+)
+@pytest.mark.parametrize('number', SIGNALS)
+@pytest.mark.parametrize('as_script', [False, True])
+def test_a_command_that_is_still_imported_ends_without_a_word(
+  command, number, as_script, tmp_path
+):
+  # What is imported early, and takes a while.
+  for name in ('absl', 'requests'):
+    (tmp_path / f'{name}.py').write_text(
+      f'import os, time\nos.kill(os.getpid(), {int(number)})\ntime.sleep(20)\n'
+    )
+  script = (
+    f"import sys; sys.argv = ['neucrab-{command}']\n"
+    f'from neucrab_jax.{command} import start'
+  )
+  start = ['-c', script] if as_script else ['-m', f'neucrab_jax.{command}']
+  process = interruptible.start(
+    [sys.executable, *start],
+    env={**os.environ, 'PYTHONPATH': f'{tmp_path}{os.pathsep}{ROOT}'},
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  _, errors = process.communicate(timeout=20)
+  assert (process.returncode, errors) == (interruption.STATUS, '')
+
+
+def test_who_imports_a_command_keeps_handlers_of_their_own():
+  before = [signal.getsignal(number) for number in SIGNALS]
+  interruption.heed_from_start('neucrab_jax.rank')
+  assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+@pytest.mark.parametrize('command', [rank, finetune, evaluate])
+def test_ctrl_c_while_flags_are_parsed_is_a_status(command, tmp_path):
+  page = tmp_path / 'page.py'
+  page.write_text('def get_config():\n  raise KeyboardInterrupt\n')
+  status, out, errors = in_process.run('x', command.start, f'--config={page}')
+  assert (status, out, errors) == (interruption.STATUS, '', '')

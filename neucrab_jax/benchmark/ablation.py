@@ -190,7 +190,9 @@ def sweep(config: Config, workdir: str) -> record.Ablation:
   folder = storage.open_workdir(workdir)
   files = {
     file.stem: file
-    for file in input_files.find(config.features, setting='features')
+    for file in input_files.find(
+      config.features, setting='features', inside=('*.npz',)
+    )
   }
   if not files:
     raise ValueError("Give --config.features='DIR/*.npz'.")

@@ -3,7 +3,9 @@
 
 import dataclasses
 import functools
+import itertools
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -45,6 +47,21 @@ class Part:
     )
 
 
+def _check_apart(parts: Sequence[Part], *, source: str) -> None:
+  """Raises ValueError if an example is in two of the parts."""
+  for one, other in itertools.combinations(parts, 2):
+    mine, others = one.examples.ids, other.examples.ids
+    if mine is None or others is None:
+      continue
+    if common := len(np.intersect1d(mine, others)):
+      raise ValueError(
+        f'{one.split!r} and {other.split!r} of {source!r} have {common} '
+        'examples in common. Give training, validation and test parts that '
+        "have none, such as 'train[:80%]' and 'train[80%:]', or leave "
+        'validation empty to hold out a part of the training examples.'
+      )
+
+
 class Splits:
   """A task with examples for each role, as images or as features."""
 
@@ -69,34 +86,46 @@ class Splits:
     self._task = tasks.load(chosen.name, data_dir=chosen.data_dir or None)
     self.name = self._task.name
     self.num_classes = self._task.num_classes
-    train = self._task.read(chosen.train)
-    whole = Part(chosen.train, train, np.arange(len(train)))
     # A task that has no split of a role's own name gives it a part of training.
     lacking = [
-      role
-      for role in ('test', 'validation')
-      if chosen[role] == role and role not in self._task.splits
+      role for role in ('test', 'validation') if self._lacks(chosen[role], role)
     ]
+    apart = {
+      role: self._whole(chosen[role])
+      for role in ('validation', 'test')
+      if chosen[role] and role not in lacking
+    }
+    used = self._whole(chosen.train)
+    _check_apart([used, *apart.values()], source=self.name)
     if 'test' in lacking:
-      whole, test = self._hold_out(whole, seed=chosen.sample_seed)
-    else:
-      test = self._whole(chosen.test)
-    indices = whole.indices
+      used, apart['test'] = self._hold_out(used, seed=chosen.sample_seed)
     if chosen.num_examples:
       sampled = stratified.sample(
-        whole.labels, num_examples=chosen.num_examples, seed=chosen.sample_seed
+        used.labels, num_examples=chosen.num_examples, seed=chosen.sample_seed
       )
-      indices = indices[sampled]
-    used = Part(chosen.train, train, indices)
-    if chosen.validation and 'validation' not in lacking:
-      validation = self._whole(chosen.validation)
-    else:
-      used, validation = self._hold_out(used, seed=chosen.sample_seed)
-    self.parts = {'train': used, 'validation': validation, 'test': test}
-    self.notes = tuple(
+      used = dataclasses.replace(used, indices=used.indices[sampled])
+    notes = []
+    if 'validation' not in apart:
+      used, held_out = self._hold_out(used, seed=chosen.sample_seed)
+      apart['validation'] = held_out
+      if chosen.num_examples:
+        notes.append(
+          f'num_examples={chosen.num_examples}: {len(held_out.indices)} of '
+          f'these are held out for validation, and training has '
+          f'{len(used.indices)}.'
+        )
+    self.parts = {'train': used, **apart}
+    notes += [
       f'{self.name} has no split {role!r}: {len(self.parts[role].indices)} '
       f'examples of {chosen.train!r} are held out for it.'
       for role in lacking
+    ]
+    self.notes = tuple(notes)
+
+  def _lacks(self, split: str, role: str) -> bool:
+    """Whether a role is to have the split of its own name, which is none."""
+    return tasks.find_split(split) == role and not any(
+      tasks.find_split(name) == role for name in self._task.splits
     )
 
   def _hold_out(self, part: Part, *, seed: int) -> tuple[Part, Part]:

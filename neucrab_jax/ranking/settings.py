@@ -15,7 +15,7 @@ def resampling() -> Config:
   config = ml_collections.ConfigDict()
   # Of the examples, for how sure the order is; 0 for none.
   config.num_resamples = measures.NUM_RESAMPLES
-  config.seed = 0
+  config.seed = 0  # Of the resamples, and what is random in a measure.
   return config
 
 
@@ -26,10 +26,10 @@ def checkpoints_on_a_task() -> Config:
   # digits, a data set of TFDS, a folder with one sub-folder a class, or an
   # .npz of images and labels.
   config.task.name = 'digits'
-  config.task.split = 'train'
+  config.task.split = 'train'  # Or a part of it, such as train[:80%].
   config.task.data_dir = ''  # Of TFDS; empty for its own default.
   config.task.num_examples = 0  # A stratified sample of so many; 0 for all.
-  config.task.sample_seed = 0
+  config.task.sample_seed = 0  # Of that sample.
 
   # Groups, or names, separated by commas.
   config.checkpoints = 'mini_1,control'
@@ -44,7 +44,7 @@ def checkpoints_on_a_task() -> Config:
 def measure(name: str) -> Config:
   """One measure, with all its options."""
   config = ml_collections.ConfigDict()
-  config.name = name
+  config.name = name  # One of measures.names().
   config.options = measures.default_options(name)
   return config
 
@@ -56,7 +56,7 @@ def several_measures(names: tuple[str, ...]) -> Config:
     names: of those that are asked for.
   """
   config = ml_collections.ConfigDict()
-  config.measures = ','.join(names)
+  config.measures = ','.join(names)  # Names, separated by commas.
   config.options = ml_collections.ConfigDict()
   for name in measures.names():
     config.options[name] = measures.default_options(name)

@@ -26,11 +26,13 @@ from neucrab_jax.tasks import (
   vtab,
 )
 from neucrab_jax.tasks.preprocessing import resize
+from neucrab_jax.tasks.splits import find as find_split
 from neucrab_jax.tasks.task import Examples, Task
 
 __all__ = [
   'Examples',
   'Task',
+  'find_split',
   'load',
   'names',
   'resize',

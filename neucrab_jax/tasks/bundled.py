@@ -9,6 +9,7 @@ IEEE 754 rounds in only one way.
 Axes: N examples, H height, W width.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -49,7 +50,12 @@ def make_task(
     # Copies: what a reader does to them is no concern of the next one.
     images = np.concatenate([splits[part][0] for part in parts])
     labels = np.concatenate([splits[part][1] for part in parts])
-    return arrays.make_examples(images, labels)
+    ids = [
+      task_lib.number(_SPLITS.index(part), np.arange(len(splits[part][1])))
+      for part in parts
+    ]
+    examples = arrays.make_examples(images, labels)
+    return dataclasses.replace(examples, ids=np.concatenate(ids))
 
   return task_lib.Task(
     name=name,

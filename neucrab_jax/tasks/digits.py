@@ -5,6 +5,7 @@ They come with scikit-learn: the test set of the UCI "Optical Recognition of
 Handwritten Digits", 8×8 with values 0 to 16.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -70,7 +71,8 @@ def _load_arrays() -> tuple[np.ndarray, np.ndarray]:
 def _read(split: str) -> task_lib.Examples:
   images, labels = _load_arrays()
   indices = split_indices(labels)[split]
-  return arrays.make_examples(images[indices], labels[indices])
+  examples = arrays.make_examples(images[indices], labels[indices])
+  return dataclasses.replace(examples, ids=indices)
 
 
 def load() -> task_lib.Task:

@@ -182,6 +182,26 @@ def _check_split(split: str, *, builder: Any, name: str) -> None:
     raise ValueError(f'{split!r} of {name!r} has no examples.')
 
 
+def _ids(expression: str, *, builder: Any) -> np.ndarray | None:
+  """What tells the examples of an expression apart, if that can be known."""
+  import tensorflow_datasets as tfds
+
+  splits = builder.info.splits
+  if not splits:
+    return None
+  names = list(splits)
+  if _ALL_SPLITS in expression:
+    expression = '+'.join(names)
+  parts = tfds.core.ReadInstruction.from_spec(expression).to_absolute(splits)
+  ids = []
+  for part in parts:
+    size = splits[part.splitname].num_examples
+    # An end that is left open is None.
+    taken = np.arange(size)[part.from_ : part.to]
+    ids.append(task_lib.number(names.index(part.splitname), taken))
+  return np.concatenate(ids)
+
+
 def load(
   name: str,
   builder: Any,
@@ -260,6 +280,7 @@ def load(
       labels=checked,
       fingerprint=storage.digest(checked, digests),
       opener=open_images,
+      ids=_ids(expression, builder=builder),
     )
 
   return task_lib.Task(

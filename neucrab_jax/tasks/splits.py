@@ -4,6 +4,7 @@
 Axes: N examples.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable
 
@@ -110,6 +111,7 @@ def take(
     labels=examples.labels[indices],
     fingerprint=fingerprint,
     opener=lambda chosen: examples.opener(indices[chosen]),
+    ids=None if examples.ids is None else examples.ids[indices],
   )
 
 
@@ -143,7 +145,11 @@ def with_parts(
           '"train[:80%]", "train[80%:]" or "train[:100]".'
         )
       raise spelling.unknown(f'split of {source!r}', split, known)
-    whole = read(resolve(split, known))
+    split = resolve(split, known)
+    whole = read(split)
+    if whole.ids is None:
+      ids = task_lib.number(known.index(split), np.arange(len(whole)))
+      whole = dataclasses.replace(whole, ids=ids)
     if match is None:
       return whole
     size = len(whole)

@@ -21,6 +21,8 @@ class Examples:
     labels: [N] int32, in the order of the split.
     fingerprint: SHA-256 of the split's images and labels, as hex.
     opener: what `open` calls, its indices already checked.
+    ids: [N] int64, the same number for the same example of a task in whatever
+      split; None where that is not known.
   """
 
   labels: np.ndarray
@@ -28,6 +30,7 @@ class Examples:
   opener: Callable[[np.ndarray], Iterator[Decode]] = dataclasses.field(
     repr=False
   )
+  ids: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -92,6 +95,20 @@ class Task:
         classification task.
     """
     return self.reader(split)
+
+
+# No split has as many examples.
+_MOST_EXAMPLES = 2**40
+
+
+def number(split: int, indices: np.ndarray) -> np.ndarray:
+  """The `ids` of examples of a split.
+
+  Args:
+    split: its number among the task's.
+    indices: [n] of the examples in it.
+  """
+  return split * _MOST_EXAMPLES + np.asarray(indices, np.int64)
 
 
 def check_labels(

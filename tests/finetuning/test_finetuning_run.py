@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neucrab_jax import storage
-from neucrab_jax.finetuning import run, trainer
+from neucrab_jax.finetuning import run, splits, trainer
 
 ROOT = pathlib.Path(__file__).parents[2]
 FEW = 'mini_sup_glyphs,mini_random'
@@ -58,8 +58,8 @@ def test_every_checkpoint_leaves_a_record(config, tmp_path, capsys):
     tested = [trial['test_accuracy'] for trial in record['trials']]
     assert tested.count(None) == 1
     assert record['accuracy'] == tested[chosen]
-  splits = good['task']['splits']
-  sizes = [splits[role]['num_examples'] for role in splits]
+  parts = good['task']['splits']
+  sizes = [part['num_examples'] for part in parts.values()]
   assert sizes == [200, 300, 497]
   # States are for what is not finished.
   assert not list((folder / 'states').glob('*/*'))
@@ -119,10 +119,31 @@ def test_without_a_validation_split_a_fifth_is_held_out(config, tmp_path):
   config.task.validation = ''
   config.checkpoints = 'mini_random'
   result = finetune(config, str(tmp_path))
-  splits = result['task']['splits']
-  sizes = [splits[role]['num_examples'] for role in splits]
+  parts = result['task']['splits']
+  sizes = [part['num_examples'] for part in parts.values()]
   assert sizes == [160, 40, 497]
-  assert splits['validation']['split'] == 'train'
+  assert parts['validation']['split'] == 'train'
+  (accuracy,) = result['accuracies']
+  assert '40 of these are held out' in ' '.join(accuracy['warnings'])
+
+
+@pytest.mark.parametrize(
+  ('train', 'validation', 'test', 'sizes'),
+  [
+    ('train[:80%]', 'train[80%:]', 'test', (800, 200, 497)),
+    ('train[:30%]', 'train[30%:60%]', 'train[60%:]', (300, 300, 400)),
+    ('train', 'val', 'test', (1000, 300, 497)),
+    ('trainval', '', 'test', (1040, 260, 497)),
+  ],
+)
+def test_parts_that_share_no_example_go_together(
+  train, validation, test, sizes, config, tmp_path
+):
+  config.task.update(
+    {'train': train, 'validation': validation, 'test': test, 'num_examples': 0}
+  )
+  parts = splits.Splits(config.task, tmp_path).parts
+  assert tuple(len(parts[r].indices) for r in splits.ROLES) == sizes
 
 
 @pytest.mark.parametrize('way', ['signs.npz', './signs.npz'])
@@ -140,10 +161,10 @@ def test_a_task_with_one_split_holds_out_two_fifths_and_says_so(
   result = finetune(config, 'run')
   assert result['failed'] == []
   assert result['task']['name'] == 'signs.npz'
-  splits = result['task']['splits']
-  sizes = [splits[role]['num_examples'] for role in splits]
+  parts = result['task']['splits']
+  sizes = [part['num_examples'] for part in parts.values()]
   assert sizes == [64, 16, 20]
-  assert {part['split'] for part in splits.values()} == {'train'}
+  assert {part['split'] for part in parts.values()} == {'train'}
   (accuracy,) = result['accuracies']
   told = ' '.join(accuracy['warnings'])
   assert "no split 'test': 20 examples of 'train' are held out" in told
@@ -198,6 +219,16 @@ def test_what_another_run_is_at_comes_last_and_is_not_done_twice(
     ({'task.name': 'digts'}, "'digits'"),
     ({'task.test': 'tset'}, "Did you mean 'test'"),
     ({'task.validation': 'test'}, 'splits of their own'),
+    ({'task.train': 'trainval'}, '300 examples in common'),
+    ({'task.test': 'validation', 'task.validation': 'val'}, 'in common'),
+    (
+      {'task.train': 'train[:80%]', 'task.validation': 'train'},
+      '800 examples in common.*train.80%:',
+    ),
+    (
+      {'task.train': 'train[:80%]', 'task.test': 'train[79%:]'},
+      '10 examples in common',
+    ),
     ({'task.num_examples': 5}, '5 examples are too few'),
     ({'checkpoints': 'mini_rotatoin'}, "Did you mean 'mini_rotation'"),
     ({'protocol.mode': 'hed'}, "Did you mean 'head'"),

@@ -265,3 +265,24 @@ def test_what_cannot_be_prepared(tmp_path, monkeypatch, error, advice):
 def test_what_must_be_fetched_by_hand(tmp_path):
   with pytest.raises(RuntimeError, match=r'(?s)manual.*fetched by hand'):
     tasks.load('imagenet2012', tmp_path)
+
+
+@pytest.mark.parametrize(
+  ('one', 'other', 'common'),
+  [
+    ('train', 'test', 0),
+    ('train[:80%]', 'train[80%:]', 0),
+    ('train[:80%]', 'train', 480),
+    ('train+test', 'test[:10]', 10),
+    ('all', 'train[-50:]', 50),
+    ('training', 'train[:1%]', 6),
+  ],
+)
+def test_examples_are_known_again_in_another_split(
+  one, other, common, data_dir
+):
+  task = tasks.load('figures', data_dir=data_dir)
+  found = [task.read(split) for split in (one, other)]
+  assert [len(examples.ids) for examples in found] == list(map(len, found))
+  shared = np.intersect1d(*(examples.ids for examples in found))
+  assert len(shared) == common
