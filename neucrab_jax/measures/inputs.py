@@ -10,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Int
 
+from neucrab_jax.measures import columns
 from neucrab_jax.typing import Array
 
 # A row of f16 probabilities, or one whose smallest entries were dropped, is
@@ -29,6 +30,8 @@ class Checked(NamedTuple):
 def check_labels(labels: ArrayLike) -> Checked:
   """Checks that labels are integers from 0 of at least two classes.
 
+  What else they may be, `columns.to_classes` says.
+
   Returns:
     [N] int32, from 0 to C − 1, numbered anew if some class has no example: a
     measure meets none that is empty.
@@ -36,16 +39,7 @@ def check_labels(labels: ArrayLike) -> Checked:
   Raises:
     ValueError: if not, naming what was found.
   """
-  labels = np.asarray(labels)
-  if labels.ndim != 1 or not labels.size:
-    raise ValueError(
-      f'labels must be a vector of N integers, but have shape {labels.shape}.'
-    )
-  if labels.dtype.kind not in 'iu':
-    raise ValueError(
-      f'labels must be integers, but are {labels.dtype}. Number the classes '
-      '0, 1, 2 and so on.'
-    )
+  labels = columns.to_classes(labels)
   if labels.min() != 0:
     raise ValueError(
       f'labels must start at 0, but the smallest is {labels.min()}. Number the '
@@ -59,7 +53,8 @@ def check_labels(labels: ArrayLike) -> Checked:
   counts = np.bincount(labels)
   if np.count_nonzero(counts) < 2:
     raise ValueError(
-      f'All {labels.size} labels are 0. A ranking needs at least two classes.'
+      f'All {labels.size} labels are one class. A ranking needs at least two '
+      'classes.'
     )
   warnings = ()
   single = np.flatnonzero(counts == 1)
@@ -73,7 +68,7 @@ def check_labels(labels: ArrayLike) -> Checked:
 
 
 def _check_matrix(name: str, matrix: ArrayLike, *, rows: int) -> np.ndarray:
-  matrix = np.asarray(matrix)
+  matrix = columns.to_array(matrix, name=name)
   if matrix.ndim != 2:
     maps = ' Maps are to be pooled first: x.mean(axis=(1, 2)).'
     raise ValueError(
@@ -81,7 +76,10 @@ def _check_matrix(name: str, matrix: ArrayLike, *, rows: int) -> np.ndarray:
       f'{matrix.shape}.' + maps * (matrix.ndim == 4)
     )
   if matrix.dtype.kind not in 'fiu':
-    raise ValueError(f'{name} must be real numbers, but are {matrix.dtype}.')
+    text = ' Leave out the columns of text.' * (matrix.dtype.kind == 'U')
+    raise ValueError(
+      f'{name} must be real numbers, but are {matrix.dtype}.{text}'
+    )
   if len(matrix) != rows:
     raise ValueError(
       f'There are {len(matrix)} rows of {name}, but {rows} labels.'

@@ -225,14 +225,16 @@ def _inspect(
   except Exception as error:  # Whatever a foreign file can provoke.
     return error
   inputs = Computed(found, seconds={}, cached=False).inputs()
-  errors = []
+  labels, errors = found.labels, []
   for measure in chosen:
     try:
       # What the reader should know is told with the score.
-      measures.check_inputs(measure, **inputs)
+      labels = measures.check_inputs(measure, **inputs).arguments['labels']
     except ValueError as error:
       errors.append(error)
-  return errors[0] if len(errors) == len(chosen) else found.labels
+  if len(errors) == len(chosen):
+    return errors[0]
+  return found.labels if found.labels.dtype.kind in 'iu' else labels
 
 
 def from_files(pattern: str, *, chosen: Sequence[str]) -> Candidates:

@@ -50,6 +50,7 @@ def test_every_measure_has_its_own_file_and_tests():
   package = pathlib.Path(measures.__file__).parent
   files = {file.stem for file in package.glob('*.py')} - {
     '__init__',
+    'columns',
     'evaluation',
     'inputs',
     'measure',
@@ -205,7 +206,7 @@ def test_every_measure_has_its_features_checked(name, problem):
 
 
 BAD_LABELS = {
-  'float': (lambda y: y.astype(float), 'integers, but are float64'),
+  'float': (lambda y: y + 0.5, 'integers, but are float64'),
   'from one': (lambda y: y + 1, 'start at 0, but the smallest is 1'),
   'negative': (lambda y: y - 1, 'start at 0, but the smallest is -1'),
   'one class': (lambda y: 0 * y, 'at least two classes'),
@@ -213,7 +214,7 @@ BAD_LABELS = {
     lambda y: y.astype(np.int64) * 10**9,
     'more classes than there can be',
   ),
-  'one-hot': (lambda y: np.eye(5, dtype=int)[y], 'vector of N integers'),
+  'scores': (lambda y: np.eye(5)[y] / 2, 'vector of N integers'),
   'none': (lambda y: y[:0], 'vector of N integers'),
 }
 

@@ -32,7 +32,7 @@ BAD_FILES = {
   ),
   'rank': (lambda f: rewrite(f, features=np.ones((60, 4, 1))), 'rank 2'),
   'rows': (lambda f: rewrite(f, features=np.ones((59, 4))), '60 labels'),
-  'float labels': (lambda f: rewrite(f, labels=np.ones(60)), 'integers'),
+  'float labels': (lambda f: rewrite(f, labels=np.full(60, 0.5)), 'integers'),
   'labels from 1': (
     lambda f: rewrite(f, labels=1 + np.arange(60) % 3),
     'start at 0',
@@ -67,6 +67,30 @@ def test_a_bad_file_fails_alone(bad, tmp_path):
   (failed,) = result['failed']
   assert failed['checkpoint'] == 'a'
   assert message in failed['error']
+
+
+@pytest.mark.parametrize('form', [str, float])
+def test_labels_may_be_text_or_whole_floats(form, tmp_path):
+  folder = ranked.make_files(tmp_path / 'flowers')
+  config = ranked.files_config(folder)
+  first = ranked.rank(config, str(tmp_path / 'first'))
+  for file in folder.iterdir():
+    rewrite(file, labels=np.load(file)['labels'].astype(form))
+  second = ranked.rank(config, str(tmp_path / 'second'))
+  assert ranked.scores_of(first) == ranked.scores_of(second)
+  assert second['task']['num_classes'] == 3
+
+
+def test_a_folder_is_its_files_and_patterns_take_commas(tmp_path):
+  folder = ranked.make_files(tmp_path / 'flowers')
+  (folder / 'notes.txt').write_text('no features')
+  for pattern, names in (
+    (f'{folder}/', 'abc'),
+    (f'{folder}/a.npz, {folder}/[bc].npz', 'abc'),
+    (f'{folder}/a.npz,{folder}', 'abc'),
+  ):
+    found = candidates.from_files(pattern, chosen=('knn',))
+    assert [one.name for one in found.candidates] == list(names)
 
 
 def test_no_file_is_refused(tmp_path):
