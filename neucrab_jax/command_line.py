@@ -40,6 +40,9 @@ _DISTRIBUTED = flags.DEFINE_bool(
 # Exit statuses beside 0: something failed, the input was bad, Ctrl-C.
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, interruption.STATUS
 
+# Characters of a refusal: a list of names may be in it, a whole file not.
+_LONGEST_LINE = 1200
+
 
 _PACKAGE = pathlib.Path(__file__).parent
 # Where the pages of `configs/` are: in a wheel, and in the repository.
@@ -76,16 +79,18 @@ def _find_config(given: str) -> str:
 
 def _with_config(argv: list[str], default: str) -> tuple[list[str], str]:
   """The arguments with the path of a config that can be read, and the path."""
-  argv = list(argv)
+  argv, found = list(argv), ''
   for index, argument in enumerate(argv[1:], start=1):
-    if argument in ('--config', '-config') and index + 1 < len(argv):
-      argv[index + 1] = found = _find_config(argv[index + 1])
-      return argv, found
     name, equals, value = argument.partition('=')
-    if name in ('--config', '-config') and equals:
+    if name not in ('--config', '-config'):
+      continue
+    if equals:
       found = _find_config(value)
       argv[index] = f'{name}={found}'
-      return argv, found
+    elif index + 1 < len(argv):
+      argv[index + 1] = found = _find_config(argv[index + 1])
+  if found:
+    return argv, found
   found = _find_config(default)
   return [*argv[:1], f'--config={found}', *argv[1:]], found
 
@@ -101,8 +106,12 @@ def _default_workdir() -> str:
 
 def _refuse(message: object) -> int:
   logging.debug('Bad input', exc_info=True)
+  # Values that were given are in it, of any length and with any line ends.
+  line = ' '.join(str(message).split())
+  if len(line) > _LONGEST_LINE:
+    line = f'{line[:_LONGEST_LINE]}…'
   # `python -m neucrab_jax.rank` has rank.py in its place.
-  print(f'{pathlib.Path(sys.argv[0]).stem}: {message}', file=sys.stderr)
+  print(f'{pathlib.Path(sys.argv[0]).stem}: {line}', file=sys.stderr)
   return BAD_INPUT
 
 
@@ -119,6 +128,17 @@ def _parse_flags(argv: list[str]) -> list[str]:
       error = error.args[0]
     hint = str(error.args[0]).replace('\n', '. ')
     sys.exit(_refuse(f'There is no setting {hint}'))
+  except TypeError:
+    given = [a.split('=')[0] for a in argv if a.startswith('--config.')]
+    sys.exit(
+      _refuse(
+        f'There is no setting {" or ".join(given)}: what is before its last '
+        'dot is a value, with nothing below it.'
+      )
+    )
+  except Exception as error:  # Whatever the code of a config file provokes.
+    problem = f'{type(error).__name__}: {error}'
+    sys.exit(_refuse(f'The config or a flag cannot be read: {problem}'))
 
 
 def _explain_left_over(word: str) -> str:

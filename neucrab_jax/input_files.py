@@ -86,7 +86,7 @@ def rows(file: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
 def _rows(file: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
   row = None
   with file.open(newline='', encoding='utf-8-sig') as lines:
-    reader = csv.DictReader(lines)
+    reader = csv.DictReader(lines, strict=True)
     columns = list(reader.fieldnames or [])
     if 'checkpoint' not in columns:
       semicolons = ' Its cells must be separated by commas, not semicolons.'
