@@ -31,12 +31,18 @@ ROOT = pathlib.Path(__file__).parents[1]
     (['--config.checkpoint_dir=hdfs://host/x'], 'is on hdfs://'),
     (['--config.features=https://host/*.npz'], 'is on https://'),
     (['--workdir=gs://bucket/run'], 'is on gs://'),
+    (['--config.features.x=1'], 'There is no setting --config.features.x'),
+    (['--config', '--workdir'], "There is no config '--workdir'"),
+    (['--config=README.md'], "There is no config 'README.md'"),
+    (['--config=notes.txt'], 'cannot be read: SyntaxError'),
+    (['--config.num_resamples=' + 'x' * 5000], 'x…'),
   ],
 )
 def test_a_word_too_much_or_a_value_too_far_is_one_line(
   arguments, message, tmp_path, monkeypatch
 ):
   monkeypatch.chdir(tmp_path)
+  (tmp_path / 'notes.txt').write_text("it's no Python")
   status, out, errors = in_process.run(
     'rank', rank.start, '--config=configs/measures.py', *arguments
   )

@@ -26,13 +26,11 @@ MEASURES = tuple(
 _OF_PROBS = ('leep', 'nce', 'pactran_dirichlet')
 
 # Which examples are held out, or where a search starts, is drawn by position.
-_BY_POSITION = ('nleep', 'linear', 'pactran_gaussian')
-# Their classes are in that order too.
-_BY_CLASS = (*_BY_POSITION,)
-# Their formulas have a constant in the units of the features.
-_IN_UNITS = ('transrate', 'pactran_gaussian')
-# Its prior is about zero, and so are features that are not centred.
-_FROM_ZERO = ('pactran_gaussian',)
+_BY_POSITION = ('nleep', 'linear')
+# Their formulas have a constant in the units of the features, or a prior.
+_IN_UNITS = ('transrate', 'pactran_gaussian', 'gbc', 'sfda', 'logme')
+# They take angles or weights from zero, not from the mean.
+_FROM_ZERO = ('pactran_gaussian', 'logme', 'class_separation')
 
 
 @functools.cache
@@ -147,10 +145,10 @@ _BAD_LABELS = {
 # Sound or not is for the product to say.
 _ODD = {
   'constant': lambda x, rng: np.ones_like(x),
-  'a constant column': lambda x, rng: x * (np.arange(_D) > 0),
+  'a constant column': lambda x, rng: x * (np.arange(x.shape[1]) > 0),
   'repeated rows': lambda x, rng: np.tile(x[:4], (_N // 4, 1)),
   'one column': lambda x, rng: x[:, :1],
-  'repeated columns': lambda x, rng: np.tile(x[:, :1], (1, _D)),
+  'repeated columns': lambda x, rng: np.tile(x[:, :1], (1, x.shape[1])),
   'subnormal': lambda x, rng: x * np.float32(1e-42),
   'huge': lambda x, rng: x.astype(np.float64) * 1e300,
   'near the end of f32': lambda x, rng: x * np.float32(1e38),
@@ -202,7 +200,7 @@ def _equivalent(
   if kind == 'order' and name not in _BY_POSITION:
     order = rng.permutation(_N)
     return 'order', False, {k: v[order] for k, v in arrays.items()}
-  if kind == 'classes' and name not in _BY_CLASS:
+  if kind == 'classes':
     return 'classes', False, {**arrays, 'labels': rng.permutation(_C)[y]}
   about, change = _pick(rng, _FORMS)
   changed = {k: v if k == 'labels' else change(v) for k, v in arrays.items()}

@@ -7,6 +7,7 @@ from experiments.attack import __main__ as attack
 from experiments.attack import cases
 
 
+@pytest.mark.slow
 def test_odd_inputs_and_kills_find_nothing():
   table = attack.attack(0, inputs=60, num_kills=2, killed=['rank'])
   assert not table.faults, table.faults
