@@ -107,6 +107,10 @@ def get_config(variant: str = 'mini') -> ml_collections.ConfigDict:
   # is a fifth of these: of 100, training has 80.
   config.task.num_examples = num_examples
   config.task.sample_seed = 0  # Of that sample, and of what is held out.
+  # Of image folders: at which depth the classes are, 1 for the sub-folders.
+  config.task.class_depth = 1
+  config.task.skip_damaged = False  # Leave damaged images out, and count them.
+  config.task.max_megapixels = 200.0  # Of an image; a larger one is damaged.
 
   # Groups, or names, separated by commas.
   config.checkpoints = chosen

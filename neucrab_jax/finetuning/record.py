@@ -32,18 +32,22 @@ class RecordError(ValueError):
   """A record is there that this run must neither use nor replace."""
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Part(
+  msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
   """The examples of one role, such as 'train'.
 
   Attributes:
     split: of the task that they are from.
     num_examples: how many.
     fingerprint: SHA-256 of them.
+    num_damaged: images of the split that were left out, as they are damaged.
   """
 
   split: str
   num_examples: int
   fingerprint: str
+  num_damaged: int = 0
 
 
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

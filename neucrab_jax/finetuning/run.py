@@ -107,7 +107,7 @@ class _Sweep:
     """
     backbone = checkpoints.restore(checkpoint)
     file = self._place('accuracies', checkpoint)
-    key = self._key(backbone)
+    key = self._key(backbone, self.task.describe())
     # One process of a run claims for all of them.
     claim = (
       storage.claim(file, wait=wait)
@@ -146,7 +146,7 @@ class _Sweep:
   def _environment(self) -> environment.Environment:
     return environment.current(seed=self.protocol.seeds[0])
 
-  def _key(self, backbone: checkpoints.Backbone) -> str:
+  def _key(self, backbone: checkpoints.Backbone, task: record.Task) -> str:
     """SHA-256 of all that an accuracy should depend on."""
     checkpoint = backbone.checkpoint
     return storage.digest(
@@ -156,7 +156,7 @@ class _Sweep:
       checkpoint.image_size,
       list(checkpoint.value_range),
       checkpoint.resize_method,
-      storage.to_builtins(self.task.describe()),
+      storage.to_builtins(task),
       storage.to_builtins(self.protocol),
     )
 
@@ -187,9 +187,10 @@ class _Sweep:
         backbone, task.num_classes, protocol
       )
     # Another version, or other devices, would round otherwise: no run goes on
-    # from where such a one was left.
+    # from where such a one was left. The test examples are no matter of it, so
+    # that a damaged one can be repaired.
     ours = storage.digest(
-      about.key,
+      self._key(backbone, task.describe(('train', 'validation'))),
       storage.to_builtins(about.environment),
       self._config.together,
       storage.digest_sources(finetuning, models, tasks, parallel),

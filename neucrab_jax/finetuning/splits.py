@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class Part:
       split=self.split,
       num_examples=len(self.indices),
       fingerprint=storage.digest(self.examples.fingerprint, self.indices),
+      num_damaged=self.examples.num_damaged,
     )
 
 
@@ -83,19 +84,25 @@ class Splits:
         f'{chosen.train!r}, {chosen.validation!r} and {chosen.test!r}. Leave '
         'validation empty to hold out a part of the training examples.'
       )
-    self._task = tasks.load(chosen.name, data_dir=chosen.data_dir or None)
+    self._task = tasks.load(
+      chosen.name,
+      data_dir=chosen.data_dir or None,
+      **tasks.folder_options(chosen),
+    )
     self.name = self._task.name
     self.num_classes = self._task.num_classes
     # A task that has no split of a role's own name gives it a part of training.
     lacking = [
       role for role in ('test', 'validation') if self._lacks(chosen[role], role)
     ]
-    apart = {
-      role: self._whole(chosen[role])
-      for role in ('validation', 'test')
-      if chosen[role] and role not in lacking
-    }
-    used = self._whole(chosen.train)
+    apart = self._read(
+      {
+        role: chosen[role]
+        for role in ROLES
+        if chosen[role] and role not in lacking
+      }
+    )
+    used = apart.pop('train')
     _check_apart([used, *apart.values()], source=self.name)
     if 'test' in lacking:
       used, apart['test'] = self._hold_out(used, seed=chosen.sample_seed)
@@ -120,6 +127,12 @@ class Splits:
       f'examples of {chosen.train!r} are held out for it.'
       for role in lacking
     ]
+    notes += [
+      f'{part.examples.num_damaged} damaged images of {part.split!r} are left '
+      'out.'
+      for part in {part.split: part for part in self.parts.values()}.values()
+      if part.examples.num_damaged
+    ]
     self.notes = tuple(notes)
 
   def _lacks(self, split: str, role: str) -> bool:
@@ -138,13 +151,24 @@ class Splits:
       dataclasses.replace(part, indices=part.indices[held_out]),
     )
 
-  def _whole(self, split: str) -> Part:
-    examples = self._task.read(split)
-    return Part(split, examples, np.arange(len(examples)))
+  def _read(self, chosen: Mapping[str, str]) -> dict[str, Part]:
+    """Reads a split for each role; of all of them, bad images are one error."""
+    parts, faults, emptied = {}, {}, {}
+    for role, split in chosen.items():
+      try:
+        examples = self._task.read(split)
+      except tasks.BadImagesError as error:
+        faults |= error.faults
+        emptied |= dict.fromkeys(error.emptied)
+      else:
+        parts[role] = Part(split, examples, np.arange(len(examples)))
+    if faults:
+      raise tasks.BadImagesError(faults, tuple(emptied))
+    return parts
 
-  def describe(self) -> record.Task:
-    """The task, as a record has it."""
-    parts = {role: self.parts[role].describe() for role in ROLES}
+  def describe(self, roles: Sequence[str] = ROLES) -> record.Task:
+    """The task, as a record has it; or what of it matters to some roles."""
+    parts = {role: self.parts[role].describe() for role in roles}
     return record.Task(
       name=self.name,
       num_classes=self.num_classes,

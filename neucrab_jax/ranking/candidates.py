@@ -171,7 +171,11 @@ def from_checkpoints(config: Config) -> Candidates:
     config.checkpoints, config.checkpoint_dir, config.preprocessing
   )
   features.round_batch_size(config.batch_size)
-  task = tasks.load(config.task.name, data_dir=config.task.data_dir or None)
+  task = tasks.load(
+    config.task.name,
+    data_dir=config.task.data_dir or None,
+    **tasks.folder_options(config.task),
+  )
   examples = task.read(config.task.split)
   indices = _choose(examples, config.task)
   cache_dir = features.cache_dir(config.cache_dir)
@@ -191,6 +195,7 @@ def from_checkpoints(config: Config) -> Candidates:
       num_examples=len(indices),
       num_classes=task.num_classes,
       fingerprint=storage.digest(examples.fingerprint, indices),
+      num_damaged=examples.num_damaged,
     ),
     candidates=tuple(
       Candidate(

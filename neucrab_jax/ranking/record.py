@@ -45,7 +45,9 @@ class Score(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   warnings: tuple[str, ...]
 
 
-class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Task(
+  msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
   """The examples that checkpoints were ranked on.
 
   Attributes:
@@ -54,6 +56,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     num_examples: N.
     num_classes: C.
     fingerprint: SHA-256 of the examples.
+    num_damaged: images of the split that were left out, as they are damaged.
   """
 
   name: str
@@ -61,6 +64,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   num_examples: int
   num_classes: int
   fingerprint: str
+  num_damaged: int = 0
 
 
 class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

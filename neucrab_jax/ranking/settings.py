@@ -30,6 +30,10 @@ def checkpoints_on_a_task() -> Config:
   config.task.data_dir = ''  # Of TFDS; empty for its own default.
   config.task.num_examples = 0  # A stratified sample of so many; 0 for all.
   config.task.sample_seed = 0  # Of that sample.
+  # Of image folders: at which depth the classes are, 1 for the sub-folders.
+  config.task.class_depth = 1
+  config.task.skip_damaged = False  # Leave damaged images out, and count them.
+  config.task.max_megapixels = 200.0  # Of an image; a larger one is damaged.
 
   # Groups, or names, separated by commas.
   config.checkpoints = 'mini_1,control'

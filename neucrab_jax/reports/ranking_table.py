@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 def _title(ranking: record.Ranking, measures: str) -> str:
   task = ranking.task
+  damaged = (
+    f', {task.num_damaged} damaged images left out' if task.num_damaged else ''
+  )
   return (
     f'{measures} on {task.name} ({task.split}: '
-    f'{task.num_examples} examples, {task.num_classes} classes)'
+    f'{task.num_examples} examples, {task.num_classes} classes{damaged})'
   )
 
 

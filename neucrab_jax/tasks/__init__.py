@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+from typing import Any
 
 from neucrab_jax import storage
 from neucrab_jax.tasks import (
@@ -25,14 +26,18 @@ from neucrab_jax.tasks import (
   shapes,
   vtab,
 )
+from neucrab_jax.tasks.inspection import BadImagesError
 from neucrab_jax.tasks.preprocessing import resize
 from neucrab_jax.tasks.splits import find as find_split
 from neucrab_jax.tasks.task import Examples, Task
+from neucrab_jax.typing import Config
 
 __all__ = [
+  'BadImagesError',
   'Examples',
   'Task',
   'find_split',
+  'folder_options',
   'load',
   'names',
   'resize',
@@ -51,13 +56,23 @@ def names() -> tuple[str, ...]:
   return (*_BUNDLED, *vtab.NAMES)
 
 
-def _load_path(name: str) -> Task:
+# What `load` takes of image folders alone.
+_FOLDER_OPTIONS = ('class_depth', 'skip_damaged', 'max_megapixels')
+
+
+def folder_options(config: Config) -> dict[str, Any]:
+  """Of the settings of a task those that are of image folders alone."""
+  return {name: config[name] for name in _FOLDER_OPTIONS if name in config}
+
+
+def _load_path(name: str, options: dict[str, Any]) -> Task:
   """Loads a folder or a file that is there."""
   path = pathlib.Path(name).expanduser()
   # However the way there is written, it is the same task.
   own_name = path.resolve().name
   if path.is_dir():
-    return dataclasses.replace(folder.load(name), name=own_name)
+    return dataclasses.replace(folder.load(name, **options), name=own_name)
+  _refuse_depth(name, options)
   if path.suffix == '.npz':
     return dataclasses.replace(arrays.load(name), name=own_name)
   raise ValueError(
@@ -65,7 +80,17 @@ def _load_path(name: str) -> Task:
   )
 
 
-def load(name: str, data_dir: str | os.PathLike | None = None) -> Task:
+def _refuse_depth(name: str, options: dict[str, Any]) -> None:
+  if options.get('class_depth', 1) != 1:
+    raise ValueError(
+      f'class_depth={options["class_depth"]} is for folders of images, and '
+      f'{name!r} is none. Leave it at 1.'
+    )
+
+
+def load(
+  name: str, data_dir: str | os.PathLike | None = None, **options: Any
+) -> Task:
   """Loads a task, without reading its images.
 
   Args:
@@ -74,18 +99,21 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Task:
       'imagenet_v2/topimages:3.0.0'.
     data_dir: where TFDS keeps its data, downloaded and prepared there if it is
       not there yet. TFDS's own default if None.
+    **options: of image folders, as `folder.load` takes them. Only class_depth
+      means anything that other tasks cannot do.
 
   Raises:
     ValueError: if there is no such task, or it is not one of classification.
     RuntimeError: if TFDS cannot download or prepare it.
   """
   storage.check_local(name)
+  if name and name not in names() and pathlib.Path(name).expanduser().exists():
+    return _load_path(name, options)
+  _refuse_depth(name, options)
   if name in _BUNDLED:
     return _BUNDLED[name]()
   if name in vtab.NAMES:
     return vtab.load(name, data_dir)
-  if name and pathlib.Path(name).expanduser().exists():
-    return _load_path(name)
   if name.startswith(('.', '~', os.sep)) or name.endswith('.npz'):
     raise ValueError(f'There is no folder or file {name!r}.')
   builder = from_tfds.find_builder(name, data_dir, built_in=names())

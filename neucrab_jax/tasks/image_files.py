@@ -5,14 +5,17 @@ Axes: H height, W width.
 """
 
 import functools
+import io
 import pathlib
+import struct
+import threading
 import warnings
-from collections.abc import Iterable
+import zlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from neucrab_jax import storage, untrusted
+from neucrab_jax import untrusted
 
 # What Pillow registers but does not decode by itself: frames of data that need
 # a further program or library, and containers of films, texts and tables.
@@ -21,8 +24,26 @@ _NOT_DECODED = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'IPTC', 'MPEG', 'WMF'}
 # What Pillow tries first. Some of the others have no mark to know them by.
 _USUAL = ('BMP', 'GIF', 'JPEG', 'PPM', 'PNG')
 
-# What Pillow raises on damaged, foreign or absurdly large files.
-_DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# What Pillow raises on damaged and foreign files, some of it from the depths of
+# a format's reader.
+DAMAGE = (
+  OSError,
+  SyntaxError,
+  ValueError,
+  EOFError,
+  IndexError,
+  KeyError,
+  OverflowError,
+  TypeError,
+  MemoryError,
+  struct.error,
+  zlib.error,
+)
+
+# Beyond, a file is rather made to fill the memory than a photograph.
+MAX_MEGAPIXELS = 200
+
+_PILLOWS_LIMIT = threading.Lock()
 
 # EXIF's number of the field that says which way was up, and what undoes it.
 _ORIENTATION = 0x0112
@@ -38,9 +59,6 @@ _UPRIGHT = {
 
 # Depths of sensors and scanners, whose values are stored in 16 bits each.
 _DEPTHS = (8, 10, 12, 14, 16)
-
-# Bad files that an error names; more would hide what is said about them.
-_MOST_NAMED = 20
 
 
 class DepthWarning(UserWarning):
@@ -131,8 +149,64 @@ def _turn_upright(image: Image.Image) -> Image.Image:
   return image if method is None else image.transpose(method)
 
 
-def decode(path: pathlib.Path) -> np.ndarray:
+def read_bytes(path: pathlib.Path) -> bytes:
+  """The content of a regular file.
+
+  Raises:
+    OSError, ValueError: if it is not there, or no file.
+  """
+  untrusted.check_regular(path)
+  return path.read_bytes()
+
+
+def _open(content: bytes, *, max_pixels: int) -> Image.Image:
+  """Reads the header of an image, and checks its size by it."""
+  try:
+    # Pillow has one limit for the whole process. It warns of half of what it
+    # refuses, and knows nothing of ours.
+    with _PILLOWS_LIMIT:
+      theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+      try:
+        image = Image.open(io.BytesIO(content), formats=formats())
+      finally:
+        Image.MAX_IMAGE_PIXELS = theirs
+  except UnidentifiedImageError as error:
+    raise ValueError('it is no image of a known format') from error
+  pixels = image.width * image.height
+  if pixels > max_pixels:
+    raise ValueError(
+      f'it has {pixels / 1e6:g} megapixels, over the limit of '
+      f'{max_pixels / 1e6:g}, which --config.task.max_megapixels sets'
+    )
+  return image
+
+
+def check(content: bytes, *, max_pixels: int, is_whole: bool) -> None:
+  """Checks that an image can be decoded.
+
+  Args:
+    content: of its file.
+    max_pixels: that it may have.
+    is_whole: whether that is known of all but its header.
+
+  Raises:
+    OSError, SyntaxError, ValueError: those of `DAMAGE`, if it cannot.
+  """
+  with _open(content, max_pixels=max_pixels) as image:
+    if not is_whole:
+      # Of a JPEG all bytes are read, and an eighth of the rows computed.
+      image.draft(None, (1, 1))
+      to_rgb(_turn_upright(image))
+
+
+def decode(
+  path: pathlib.Path, *, max_pixels: int = MAX_MEGAPIXELS * 10**6
+) -> np.ndarray:
   """Decodes an image file as people see it, the first frame of an animation.
+
+  Args:
+    path: of the file.
+    max_pixels: that it may have.
 
   Returns:
     [H, W, 3] uint8
@@ -141,62 +215,10 @@ def decode(path: pathlib.Path) -> np.ndarray:
     ValueError: if it is not a whole image.
   """
   try:
-    untrusted.check_regular(path)
-    with Image.open(path, formats=formats()) as image:
+    with _open(read_bytes(path), max_pixels=max_pixels) as image:
       return np.asarray(to_rgb(_turn_upright(image)))
-  except _DAMAGE as error:
+  except DAMAGE as error:
     raise ValueError(
       f'The image {str(path)!r} cannot be decoded: {error}. Replace or '
       'remove it.'
     ) from error
-
-
-def _find_fault(path: pathlib.Path) -> str | None:
-  """What is wrong with the header of an image file, if anything."""
-  try:
-    untrusted.check_regular(path)
-    # Pillow looks at the header, and refuses a size beyond its limit.
-    with Image.open(path, formats=formats()):
-      return None
-  except _DAMAGE as error:
-    return str(error)
-
-
-def _bad_files(faults: dict[pathlib.Path, str]) -> ValueError:
-  """The error that names the bad files, each with its fault."""
-  if len(faults) == 1:
-    [(path, fault)] = faults.items()
-    return ValueError(
-      f'The image {str(path)!r} cannot be decoded: {fault}. Replace or remove '
-      'it.'
-    )
-  named = [
-    f'\n  {str(path)!r} cannot be decoded: {fault}'
-    for path, fault in list(faults.items())[:_MOST_NAMED]
-  ]
-  rest = len(faults) - len(named)
-  return ValueError(
-    f'There are {len(faults)} bad images. Replace or remove them:'
-    f'{"".join(named)}' + (f'\n  and {rest} more' if rest else '')
-  )
-
-
-def digest_all(files: Iterable[pathlib.Path]) -> list[str]:
-  """Digests image files whose headers say that they can be decoded.
-
-  All headers are looked at, so that all bad files are known at once; from the
-  first bad one on, nothing else is read.
-
-  Raises:
-    ValueError: if there are bad files; it names the first of them.
-  """
-  digests, faults = [], {}
-  for file in files:
-    fault = _find_fault(file)
-    if fault is not None:
-      faults[file] = fault
-    elif not faults:
-      digests.append(storage.digest(file.read_bytes()))
-  if faults:
-    raise _bad_files(faults)
-  return digests

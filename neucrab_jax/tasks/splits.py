@@ -107,7 +107,8 @@ def take(
     indices: [n] ascending.
     fingerprint: of what is taken.
   """
-  return task_lib.Examples(
+  return dataclasses.replace(
+    examples,
     labels=examples.labels[indices],
     fingerprint=fingerprint,
     opener=lambda chosen: examples.opener(indices[chosen]),

@@ -23,6 +23,7 @@ class Examples:
     opener: what `open` calls, its indices already checked.
     ids: [N] int64, the same number for the same example of a task in whatever
       split; None where that is not known.
+    num_damaged: images of the split that were left out, as they are damaged.
   """
 
   labels: np.ndarray
@@ -31,6 +32,7 @@ class Examples:
     repr=False
   )
   ids: np.ndarray | None = dataclasses.field(default=None, repr=False)
+  num_damaged: int = 0
 
   def __len__(self) -> int:
     return len(self.labels)

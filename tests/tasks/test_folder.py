@@ -4,33 +4,12 @@
 import concurrent.futures
 import os
 import shutil
-import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from neucrab_jax import tasks
-from neucrab_jax.tasks import folder
-
-
-def make_rgb(height=6, width=9, seed=0):
-  rng = np.random.default_rng(seed)
-  return rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
-
-
-def save(path, pixels, **options):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  Image.fromarray(pixels).save(path, **options)
-
-
-def make_folder(root, *, classes=('cat', 'dog', 'emu'), per_class=3):
-  for label, name in enumerate(classes):
-    for i in range(per_class):
-      save(
-        root / name / f'{i}.png', make_rgb(4 + i, 5 + label, seed=9 * label + i)
-      )
-  return root
+from tests.tasks.image_folders import make_folder, make_rgb, save
 
 
 @pytest.fixture
@@ -164,10 +143,9 @@ def test_a_damaged_image_is_named(root, suffix, damage):
       'empty': b'',
     }[damage]
   )
-  # Of the header it is known when the split is read, of the rest later.
   task = tasks.load(str(root))
   with pytest.raises(ValueError, match=rf'cat/a\.{suffix}.*cannot be decoded'):
-    list(task.read('train').open(np.arange(4)))[3]()
+    task.read('train')
 
 
 def test_what_lies_deeper_belongs_to_its_class(root):
@@ -180,61 +158,6 @@ def test_what_lies_deeper_belongs_to_its_class(root):
   deeper = [decode() for decode in examples.open(np.arange(3, 6))]
   for i, image in enumerate(deeper):
     np.testing.assert_array_equal(image, make_rgb(seed=50 + i))
-
-
-# What systems and archivers leave in folders, and what is hidden.
-LEFT_BEHIND = (
-  '__MACOSX/cat/._0.png',
-  'cat/__MACOSX/0.png',
-  'cat/@eaDir/0.png/thumbnail.jpg',
-  'lost+found/0.png',
-  'cat/.0.png',
-  'cat/.DS_Store',
-  'cat/.cache/0.png',
-  'cat/Thumbs.db',
-  'dog/desktop.ini',
-  '.git/0.png',
-)
-
-
-@pytest.mark.parametrize('name', LEFT_BEHIND)
-def test_what_systems_leave_behind_is_ignored(root, name):
-  before = tasks.load(str(root)).read('train')
-  save(root / name, make_rgb(), format='PNG')
-  with warnings.catch_warnings():
-    warnings.simplefilter('error')
-    task = tasks.load(str(root))
-  assert task.class_names == ('cat', 'dog', 'emu')
-  assert task.read('train').fingerprint == before.fingerprint
-
-
-def test_what_is_left_out_is_said(root):
-  for name in ('cat/a.heic', 'dog/b.HEIC', 'emu/x/c.txt', 'emu/notes'):
-    path = root / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b'')
-  save(root / 'beside.png', make_rgb())
-  (root / 'README.md').write_text('animals')
-  with pytest.warns(folder.LeftOutWarning) as caught:
-    assert len(tasks.load(str(root)).read('train')) == 9
-  [text] = [str(warning.message) for warning in caught]
-  for part in (
-    str(root),
-    '2 .heic, ',
-    '1 .txt',
-    '1 without a suffix',
-    'images beside the classes: 1.',
-  ):
-    assert part in text
-
-
-def test_images_beside_splits_are_said(tmp_path):
-  for split in ('train', 'test'):
-    make_folder(tmp_path / split)
-  save(tmp_path / 'a.jpg', make_rgb())
-  save(tmp_path / 'test' / 'b.jpg', make_rgb())
-  with pytest.warns(folder.LeftOutWarning, match='beside the classes: 2'):
-    tasks.load(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -271,35 +194,6 @@ def test_a_folder_too_high(tmp_path):
   make_folder(tmp_path / 'high' / 'animals')
   with pytest.raises(ValueError, match=r"only one class.*high/animals', give"):
     tasks.load(str(tmp_path / 'high'))
-
-
-# Links, and what an error says about them; nothing where they are fine.
-LINKS = {
-  'to a class': ('gnu', 'cat', None),
-  'to an image': ('cat/link.png', '../dog/0.png', None),
-  'to a folder of images': ('cat/link', '../dog', None),
-  'to the folder it is in': ('cat/link', '.', 'leads back'),
-  'to the root': ('cat/link', '..', 'leads back'),
-  'to itself': ('cat/link', 'link', 'Too many levels'),
-  'to itself, as an image': ('cat/x.png', 'x.png', 'Too many levels'),
-  'to nowhere': ('cat/link', 'nowhere', 'No such file'),
-  'to nowhere, as an image': ('cat/x.png', 'nowhere', 'No such file'),
-  'to nowhere, as a class': ('gnu', 'nowhere', 'No such file'),
-  'to nowhere, as a text': ('cat/notes.txt', 'nowhere', None),
-}
-
-
-@pytest.mark.filterwarnings('ignore::neucrab_jax.tasks.folder.LeftOutWarning')
-@pytest.mark.parametrize('kind', LINKS)
-def test_links(root, kind):
-  name, target, message = LINKS[kind]
-  (root / name).symlink_to(target)
-  if message is None:
-    assert len(tasks.load(str(root)).read('train')) >= 9
-    return
-  with pytest.raises(ValueError, match=message) as error:
-    tasks.load(str(root)).read('train')
-  assert str(root / name) in str(error.value)
 
 
 def test_a_pipe_called_like_an_image_is_not_waited_for(root):
