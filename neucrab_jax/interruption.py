@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -58,6 +59,12 @@ def _remember(*unused) -> None:
   raise KeyboardInterrupt
 
 
+def _quiet(unraisable: Any) -> None:
+  """Says nothing of an interrupt that Python had to drop: it comes again."""
+  if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+    sys.__unraisablehook__(unraisable)
+
+
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
   """Has both signals handled for as long as the block lasts."""
@@ -66,9 +73,13 @@ def handled() -> Iterator[None]:
     return
   _asked.clear()
   before = {number: signal.signal(number, _remember) for number in _SIGNALS}
+  # Of a signal within a callback of the garbage collector, Python would print
+  # a traceback.
+  hook, sys.unraisablehook = sys.unraisablehook, _quiet
   try:
     yield
   finally:
+    sys.unraisablehook = hook
     for number, handler in before.items():
       signal.signal(number, handler)
 

@@ -34,6 +34,21 @@ def test_one_that_was_swallowed_comes_again_with_the_progress(number):
     interruption.check()  # Once is enough.
 
 
+@pytest.mark.parametrize('number', SIGNALS)
+def test_one_in_a_callback_of_the_garbage_collector_is_no_traceback(
+  number, capfd
+):
+  class Collected:
+    def __del__(self):
+      os.kill(os.getpid(), number)
+
+  with interruption.handled():
+    Collected()
+    with pytest.raises(KeyboardInterrupt):
+      interruption.check()
+  assert capfd.readouterr().err == ''
+
+
 def test_one_of_an_earlier_run_is_forgotten():
   with pytest.raises(KeyboardInterrupt), interruption.handled():
     os.kill(os.getpid(), signal.SIGINT)

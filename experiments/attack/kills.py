@@ -19,6 +19,8 @@ _SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _INTERRUPTED = 130
 
 _MOST_SECONDS = 300.0
+# Before that, Python itself is starting and no line of ours has run.
+_LEAST_SECONDS = 0.5
 # After so many kills a run may come to its end.
 _KILLS_A_RUN = 3
 
@@ -94,7 +96,7 @@ class Storm:
         After some kills it has to, anyway.
     """
     number = _SIGNALS[rng.integers(len(_SIGNALS))]
-    delay = rng.uniform(0, self._seconds)
+    delay = rng.uniform(_LEAST_SECONDS, self._seconds)
     about = f'{signal.Signals(number).name} after {delay:.2f} s'
     workdir = self._folder / f'stormy{self._count // _KILLS_A_RUN}'
     self._count += 1

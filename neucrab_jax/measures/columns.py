@@ -40,6 +40,8 @@ def _from_objects(objects: np.ndarray, *, name: str) -> np.ndarray:
   missing = [
     row for row in np.ndindex(objects.shape) if _is_missing(objects[row])
   ]
+  if missing and not objects.ndim:
+    raise ValueError(f'There are no {name}: {objects[()]!r} was given.')
   if missing:
     raise ValueError(
       f'{name} lack {len(missing)} of {objects.size} values, the first of them '
