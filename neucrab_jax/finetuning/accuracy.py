@@ -21,6 +21,9 @@ from neucrab_jax.finetuning.trainer import TrialResult
 
 # How likely guessing would be to do as well as a trial that counts as sane.
 _GUESSING = 0.05
+# Times the loss of guessing, ln C, with which a head of zeros begins: beyond,
+# training has led away.
+_FAR_ABOVE = 2.0
 # Standard errors by which the test accuracy may exceed the validation accuracy
 # before something other than luck is likelier.
 _SUSPICIOUS = 3.0
@@ -38,19 +41,28 @@ def standard_error(accuracy: float, num_examples: int) -> float:
   return math.sqrt(accuracy * (1 - accuracy) / num_examples)
 
 
+def _is_sane(result: TrialResult, *, level: float) -> bool:
+  """Whether a trial has learned something."""
+  return result.finite and result.validation_accuracy > level
+
+
 def _why_diverged(
-  result: TrialResult, *, level: float
+  result: TrialResult, *, level: float, num_classes: int
 ) -> Literal['loss', 'chance'] | None:
+  """None also for a trial that has learned nothing yet."""
   if not result.finite:
     return 'loss'
-  return 'chance' if result.validation_accuracy <= level else None
+  loss = result.curve[-1].loss
+  is_far = loss is not None and loss > _FAR_ABOVE * math.log(num_classes)
+  at_chance = result.validation_accuracy <= level
+  return 'chance' if at_chance and is_far else None
 
 
 def choose(results: Sequence[TrialResult], *, level: float) -> list[int]:
   """Of each seed, the trial with the best validation accuracy.
 
-  Between equals the smaller validation loss decides. A diverged trial is chosen
-  only where all are.
+  Between equals the smaller validation loss decides. A trial that diverged, or
+  is no better than guessing, is chosen only where all are.
 
   Args:
     results: of all trials.
@@ -64,7 +76,7 @@ def choose(results: Sequence[TrialResult], *, level: float) -> list[int]:
     result = results[index]
     loss = result.curve[-1].validation_loss
     return (
-      _why_diverged(result, level=level) is None,
+      _is_sane(result, level=level),
       result.validation_accuracy,
       -loss if loss is not None and math.isfinite(loss) else -math.inf,
     )
@@ -92,19 +104,23 @@ def _describe(
   result: TrialResult,
   *,
   level: float,
+  num_classes: int,
   test: float | None,
   sizes: Sequence[int],
 ) -> record.Trial:
   """A trial as the record has it; without a test accuracy if not chosen."""
   validation = result.validation_accuracy
+  why = _why_diverged(result, level=level, num_classes=num_classes)
   return record.Trial(
     **dataclasses.asdict(result.trial),
     validation_accuracy=validation,
     test_accuracy=test,
-    diverged=_why_diverged(result, level=level),
+    diverged=why,
     suspicious=test is not None and _suspicious(validation, test, sizes=sizes),
     seconds=round(result.seconds, 3),
     curve=result.curve,
+    at_chance=why is None and not _is_sane(result, level=level),
+    compile_seconds=round(result.compile_seconds, 3),
   )
 
 
@@ -113,9 +129,15 @@ def _warnings(trials: Sequence[record.Trial]) -> tuple[str, ...]:
   told = []
   if all(trial.diverged for trial in trials):
     told.append(
-      'Every trial diverged (its loss was not finite, or its validation '
-      'accuracy that of guessing): the accuracy is that of a failed sweep. '
-      'Other learning rates or more steps may help.'
+      'Every trial diverged (its loss was not finite, or ended far above that '
+      'of guessing): the accuracy is that of a failed sweep. Smaller learning '
+      'rates may help.'
+    )
+  elif all(trial.diverged or trial.at_chance for trial in trials):
+    told.append(
+      'No trial is better than guessing on the validation examples: the '
+      'accuracy is that of a sweep that learned nothing. More steps or other '
+      'learning rates may help.'
     )
   told += [
     f'The test accuracy {trial.test_accuracy:.3f} of learning rate '
@@ -153,7 +175,13 @@ def summarise(
   tested = {index: test(results[index]) for index in chosen}
   sizes = len(validation_labels), num_test
   trials = [
-    _describe(result, level=level, test=tested.get(index), sizes=sizes)
+    _describe(
+      result,
+      level=level,
+      num_classes=about.task.num_classes,
+      test=tested.get(index),
+      sizes=sizes,
+    )
     for index, result in enumerate(results)
   ]
   accuracies = list(tested.values())
@@ -171,4 +199,5 @@ def summarise(
     trials=tuple(trials),
     seconds=round(sum(result.seconds for result in results), 3),
     warnings=_warnings(trials),
+    compile_seconds=round(sum(r.compile_seconds for r in results), 3),
   )

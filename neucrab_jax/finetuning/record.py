@@ -66,7 +66,9 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   fingerprint: str
 
 
-class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Trial(
+  msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
   """One cell of the sweep, and what came of it.
 
   Attributes:
@@ -75,11 +77,14 @@ class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: see there.
     validation_accuracy: after the last step.
     test_accuracy: None for a trial that was not chosen.
-    diverged: its loss was not finite, or its validation accuracy is that of
-      chance; or None.
+    diverged: its loss was not finite, or ended far above that of guessing, with
+      the validation accuracy of chance; or None.
     suspicious: whether the test accuracy is too far above the validation's.
     seconds: of training and validation.
     curve: its points, the last one after all steps.
+    at_chance: whether it did not diverge, and its validation accuracy is that
+      of chance all the same: what is undertrained.
+    compile_seconds: of compiling for its training and validation.
   """
 
   learning_rate: float
@@ -91,6 +96,8 @@ class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   suspicious: bool
   seconds: float
   curve: tuple[Point, ...]
+  at_chance: bool = False
+  compile_seconds: float = 0.0
 
 
 class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,7 +122,9 @@ class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   environment: Environment
 
 
-class Accuracy(About, frozen=True, forbid_unknown_fields=True):
+class Accuracy(
+  About, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
   """How well a checkpoint transfers to a task: one JSON file.
 
   Attributes:
@@ -127,6 +136,8 @@ class Accuracy(About, frozen=True, forbid_unknown_fields=True):
     trials: all of the sweep.
     seconds: of all trials.
     warnings: what a reader should know.
+    compile_seconds: of compiling for them, which a network of an architecture
+      that was trained before is spared.
   """
 
   accuracy: float
@@ -137,6 +148,15 @@ class Accuracy(About, frozen=True, forbid_unknown_fields=True):
   trials: tuple[Trial, ...]
   seconds: float
   warnings: tuple[str, ...]
+  compile_seconds: float = 0.0
+
+  @property
+  def doubt(self) -> str:
+    """Why the accuracy is none to judge by, in a word or two; or nothing."""
+    if self.diverged:
+      return 'diverged'
+    at_chance = all(trial.diverged or trial.at_chance for trial in self.trials)
+    return 'no better than guessing' if at_chance else ''
 
   def chosen_trials(self) -> tuple[Trial, ...]:
     return tuple(self.trials[index] for index in self.chosen)
@@ -187,6 +207,7 @@ _COLUMNS = (
   'standard_error',
   'diverged',
   'seconds',
+  'compile_seconds',
 )
 
 
@@ -211,6 +232,7 @@ class KnownAccuracy:
     standard_error: of the test examples that were drawn; 0 where not known.
     seconds: of all trials of its sweep, where known.
     examples_seen: in training the whole network, by all trials, where known.
+    doubt: as of `Accuracy`, where its record says so.
   """
 
   value: float
@@ -219,6 +241,7 @@ class KnownAccuracy:
   standard_error: float = 0.0
   seconds: float | None = None
   examples_seen: int | None = None
+  doubt: str = ''
 
 
 # Of the folder of a run, and of any other.
@@ -295,8 +318,10 @@ def _read_record(file: pathlib.Path, name: str, found: KnownAccuracies) -> None:
     str(file),
     by_seed=tuple(value for value in by_seed if value is not None),
     standard_error=accuracy.standard_error,
-    seconds=accuracy.seconds,
+    # Who fine-tunes waits for both.
+    seconds=accuracy.seconds + accuracy.compile_seconds,
     examples_seen=seen,
+    doubt=accuracy.doubt,
   )
   _add(found, repr(str(file)), key, tested)
 

@@ -56,6 +56,7 @@ class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   Attributes:
     curves: of each trial, its points until then.
     seconds: of training and validation until then.
+    compile_seconds: of compiling for these.
     finished: whether no step is left to take.
     sha256: of the state and of the above, as `Store` puts it there.
   """
@@ -64,6 +65,7 @@ class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   seconds: float
   finished: bool
   sha256: str = ''
+  compile_seconds: float = 0.0
 
 
 def _digest(step: int, state: steps.State, seen: Seen) -> str:

@@ -9,14 +9,13 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from neucrab_jax import parallel, storage
+from neucrab_jax import compiling, parallel, storage
 from neucrab_jax.finetuning import batches, saved_states, steps, trial_groups
 from neucrab_jax.finetuning import protocol as protocol_lib
 from neucrab_jax.finetuning.network import Network
@@ -37,6 +36,7 @@ class TrialResult:
       left.
     seconds: of training and validation, shared evenly by trials that ran
       together.
+    compile_seconds: of compiling for these, shared as well.
     group: the trials that ran together, this one among them.
   """
 
@@ -44,6 +44,7 @@ class TrialResult:
   curve: tuple[Point, ...]
   seconds: float
   group: tuple[protocol_lib.Trial, ...]
+  compile_seconds: float = 0.0
 
   @property
   def validation_accuracy(self) -> float:
@@ -170,7 +171,7 @@ class _Group:
       [self._seeds.index(t.seed) for t in trials], np.int32
     )
     self._curves: list[list[Point]] = [[] for _ in trials]
-    self._seconds = 0.0
+    self._seconds = self._compile_seconds = 0.0
     self._done = 0
     self._finished = False
 
@@ -191,6 +192,7 @@ class _Group:
     self._done, state, seen = found
     self._curves = [list(curve) for curve in seen.curves]
     self._seconds = seen.seconds
+    self._compile_seconds = seen.compile_seconds
     self._finished = seen.finished
     return state
 
@@ -215,6 +217,7 @@ class _Group:
             saved_states.Seen(
               curves=tuple(map(tuple, self._curves)),
               seconds=self._seconds,
+              compile_seconds=self._compile_seconds,
               finished=self._finished,
             ),
           )
@@ -224,16 +227,23 @@ class _Group:
         tuple(curve),
         seconds=self._seconds / len(self._trials),
         group=self._trials,
+        compile_seconds=self._compile_seconds / len(self._trials),
       )
       for trial, curve in zip(self._trials, self._curves, strict=True)
     ]
 
   def _train(self, state: steps.State, *, until: int) -> steps.State:
     """Takes the steps up to one, or to where nothing finite is left."""
+    with compiling.watched() as watch:
+      state = self._take_steps(state, until=until)
+    self._seconds += watch.running
+    self._compile_seconds += watch.compiling
+    return state
+
+  def _take_steps(self, state: steps.State, *, until: int) -> steps.State:
     trainer = self._trainer
     step = trainer._step(len(self._trials))
     ahead = collections.deque()
-    begun = time.perf_counter()
     while self._done < until and not self._finished:
       state, losses = step(state, self._batch(self._done))
       ahead.append(losses)
@@ -246,9 +256,7 @@ class _Group:
         self._finished = self._done == self._stop or not any(
           curve[-1].loss_is_finite for curve in self._curves
         )
-    jax.block_until_ready(state)
-    self._seconds += time.perf_counter() - begun
-    return state
+    return jax.block_until_ready(state)
 
   def _batch(self, step: int) -> steps.Batch:
     train = self._trainer.train

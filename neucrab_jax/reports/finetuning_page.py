@@ -16,10 +16,28 @@ if TYPE_CHECKING:
 
 _COLUMNS = 3  # Of plots, one per checkpoint.
 _WIDTH, _ROW = 8.4, 2.2  # Inches.
+# Of trials in turn: curves that coincide are seen through each other's gaps,
+# and where a larger marker lies under a smaller one.
+_STYLES = ('-', '--', '-.', (0, (5, 1, 1, 1, 1, 1)))
+_MARKERS = ('o', 's', '^', 'D', 'v')
+_LARGEST_MARKER, _SMALLEST_MARKER = 7.0, 2.5  # Points.
 
 
-def _plot(accuracies: Sequence[Accuracy]) -> str:
-  """Every trial's validation accuracy by step, as an SVG element."""
+def _look(number: int) -> dict[str, Any]:
+  """How the curves of a trial are drawn, by its number."""
+  size = _LARGEST_MARKER - 1.5 * number
+  return {
+    'color': f'C{number % 10}',
+    'linestyle': _STYLES[number % len(_STYLES)],
+    'marker': _MARKERS[number % len(_MARKERS)],
+    'markersize': max(size, _SMALLEST_MARKER),
+    'markerfacecolor': 'none',
+    'zorder': 2 + 0.01 * number,
+  }
+
+
+def draw(accuracies: Sequence[Accuracy]) -> figure.Figure:
+  """Every trial's validation accuracy by step."""
   rows = -(-len(accuracies) // _COLUMNS)
   plot = figure.Figure(figsize=(_WIDTH, _ROW * rows), layout='constrained')
   grid = plot.subplots(
@@ -27,8 +45,12 @@ def _plot(accuracies: Sequence[Accuracy]) -> str:
   ).flat
   for axes in grid[len(accuracies) :]:
     axes.set_visible(False)
-  # A trial has the same colour in every plot.
-  colours = {}
+  # The lowest of each column; a legend would cover a label of all together.
+  for axes in grid[max(len(accuracies) - _COLUMNS, 0) : len(accuracies)]:
+    axes.set_xlabel('steps', fontsize='small')
+    axes.tick_params(labelbottom=True)
+  # A trial looks the same in every plot.
+  numbers = {}
   for axes, accuracy in zip(grid, accuracies, strict=False):
     axes.set_title(page.label(accuracy.checkpoint), fontsize='small')
     axes.grid(alpha=0.3)
@@ -38,20 +60,22 @@ def _plot(accuracies: Sequence[Accuracy]) -> str:
       axes.plot(
         [point.step for point in trial.curve],
         [point.validation_accuracy for point in trial.curve],
-        color=colours.setdefault(label, f'C{len(colours)}'),
         linewidth=2.0 if index in accuracy.chosen else 0.9,
-        linestyle=':' if trial.diverged else '-',
+        alpha=0.4 if trial.diverged else 1.0,
         label=label,
+        **_look(numbers.setdefault(label, len(numbers))),
       )
-  handles, labels = grid[0].get_legend_handles_labels()
-  unique = dict(zip(labels, handles, strict=True))
+  unique = {
+    label: handle
+    for axes in grid[: len(accuracies)]
+    for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+  }
   plot.legend(
     unique.values(), unique, loc='outside lower center', ncols=4,
     fontsize='small',
   )  # fmt: skip
   plot.supylabel('validation accuracy', fontsize='small')
-  plot.supxlabel('steps', fontsize='small')
-  return page.svg(plot)
+  return plot
 
 
 def render(result: Result, *, config: dict[str, Any]) -> str:
@@ -72,5 +96,5 @@ def render(result: Result, *, config: dict[str, Any]) -> str:
     protocol=result.protocol,
     accuracies=accuracies,
     failed=result.failed,
-    plot=_plot(accuracies) if accuracies else '',
+    plot=page.svg(draw(accuracies)) if accuracies else '',
   )

@@ -23,7 +23,7 @@ def show(result: Result, folder: pathlib.Path) -> None:
     f'({task.splits["train"].num_examples} training examples, '
     f'{task.num_classes} classes)',
     caption=f'of {task.splits["test"].num_examples} test examples; ± is one '
-    'standard error of such a sample',
+    'standard error of such a sample; seconds: of training + of compiling',
   )
   rows.add_column('checkpoint', overflow='fold')
   for column in ('accuracy', 'validation', 'chosen', 'seconds'):
@@ -31,16 +31,18 @@ def show(result: Result, folder: pathlib.Path) -> None:
   ordered = sorted(result.accuracies, key=lambda a: -a.accuracy)
   for accuracy in ordered:
     chosen = accuracy.chosen_trials()
+    compiling = round(accuracy.compile_seconds)
     validation = sum(trial.validation_accuracy for trial in chosen)
     rows.add_row(
       accuracy.checkpoint,
       f'{accuracy.accuracy:.3f} ± {accuracy.standard_error:.3f}'
-      + ' (diverged)' * accuracy.diverged,
+      + (f' ({accuracy.doubt})' if accuracy.doubt else ''),
       f'{validation / len(chosen):.3f}',
       ', '.join(f'{trial.learning_rate:g} × {trial.steps}' for trial in chosen),
-      f'{accuracy.seconds:.0f}',
+      f'{accuracy.seconds:.0f}' + (f' + {compiling}' if compiling else ''),
     )
-  console.print(rows)
+  if ordered:
+    console.print(rows)
   warnings = [(a.checkpoint, text) for a in ordered for text in a.warnings]
   failures = [(f.checkpoint, f.error) for f in result.failed]
   terminal.tell_of(console, 'warning', warnings)

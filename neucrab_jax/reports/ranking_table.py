@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich import table
@@ -57,6 +57,31 @@ def _table(ranking: record.Ranking) -> table.Table:
   return rows
 
 
+# Letters of a column of scores, and of the measures beside them.
+_SCORE_WIDTH, _MEASURE_WIDTH = 10, 22
+
+
+def _score_tables(
+  rankings: Sequence[record.Ranking], *, width: int
+) -> Iterator[table.Table]:
+  """The score of each checkpoint by each measure, as many as have room."""
+  names, _ = comparison.ranks(rankings)
+  together = max((width - _MEASURE_WIDTH) // _SCORE_WIDTH, 1)
+  for start in range(0, len(names), together):
+    shown = names[start : start + together]
+    rows = table.Table(title='score by each measure', padding=(0, 0, 0, 1))
+    rows.add_column('measure', no_wrap=True)
+    for number in range(start + 1, start + 1 + len(shown)):
+      rows.add_column(str(number), justify='right', no_wrap=True)
+    for ranking in rankings:
+      scores = {entry.checkpoint: entry.score for entry in ranking.ranking}
+      rows.add_row(
+        ranking.measure.name,
+        *(f'{scores[name]:.4g}' if name in scores else '' for name in shown),
+      )
+    yield rows
+
+
 def _side_by_side(
   rankings: Sequence[record.Ranking],
 ) -> tuple[table.Table, table.Table]:
@@ -106,7 +131,15 @@ def show(rankings: Sequence[record.Ranking], folder: pathlib.Path) -> None:
   """
   console = terminal.make_console()
   alone = len(rankings) == 1
-  for part in (_table(rankings[0]),) if alone else _side_by_side(rankings):
+  # Who scored nobody is told below.
+  scored = [ranking for ranking in rankings if ranking.ranking]
+  parts: Sequence[table.Table] = ()
+  if scored and alone:
+    parts = (_table(scored[0]),)
+  elif scored:
+    scores = _score_tables(scored, width=console.width)
+    parts = (*_side_by_side(scored), *scores)
+  for part in parts:
     width = console.width
     if not alone:
       # Numbers that are cut off say nothing: better a line that wraps.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import csv
+import dataclasses
 import math
 
 import numpy as np
@@ -99,23 +100,52 @@ def test_between_equals_the_smaller_loss_decides():
 
 @pytest.mark.parametrize('loss', [math.nan, math.inf])
 def test_a_diverged_trial_is_never_chosen_over_a_sane_one(loss):
-  outcomes = [outcome(0.95, loss=loss), outcome(0.65), outcome(0.25)]
+  outcomes = [
+    outcome(0.95, loss=loss),
+    outcome(0.65),
+    outcome(0.25),
+    outcome(0.25, loss=9.0),
+    outcome(0.65, loss=9.0),
+  ]
   summary, _ = summarise(outcomes)
   assert summary.chosen == (1,)
   reasons = [trial.diverged for trial in summary.trials]
-  assert reasons == ['loss', None, 'chance']
+  assert reasons == ['loss', None, None, 'chance', None]
+  at_chance = [trial.at_chance for trial in summary.trials]
+  assert at_chance == [False, False, True, False, False]
   assert not summary.diverged
+  assert not summary.doubt
   assert summary.warnings == ()
   assert storage.to_builtins(summary)['trials'][0]['curve'][0]['loss'] is None
 
 
 def test_if_all_diverge_that_is_the_result():
-  summary, asked = summarise([outcome(0.25), outcome(0.2, loss=math.nan)], 0.25)
+  outcomes = [outcome(0.25, loss=9.0), outcome(0.2, loss=math.nan)]
+  summary, asked = summarise(outcomes, 0.25)
   assert summary.diverged
+  assert summary.doubt == 'diverged'
   assert summary.chosen == (0,)
   assert summary.accuracy == 0.25
   assert len(asked) == 1
   assert 'Every trial diverged' in summary.warnings[0]
+
+
+@pytest.mark.parametrize('other', [0.5, math.nan])
+def test_what_is_undertrained_has_not_diverged(other):
+  outcomes = [outcome(0.25, loss=math.log(4)), outcome(0.2, loss=other)]
+  summary, _ = summarise(outcomes, 0.25)
+  assert not summary.diverged
+  assert summary.doubt == 'no better than guessing'
+  assert 'No trial is better than guessing' in summary.warnings[0]
+  assert 'diverged' not in summary.warnings[0]
+
+
+def test_seconds_of_compiling_are_apart():
+  result = outcome(0.8)
+  compiled = dataclasses.replace(outcome(0.6), compile_seconds=7.5)
+  summary, _ = summarise([result, compiled])
+  assert (summary.seconds, summary.compile_seconds) == (2.5, 7.5)
+  assert [t.compile_seconds for t in summary.trials] == [0, 7.5]
 
 
 def test_each_seed_chooses_for_itself():

@@ -115,6 +115,31 @@ def test_a_failing_checkpoint_does_not_take_the_others_down(config, tmp_path):
   assert [r['checkpoint'] for r in result['accuracies']] == ['mini_random']
 
 
+def test_the_first_network_alone_compiles_and_that_is_shown(
+  config, tmp_path, capsys
+):
+  config.protocol.steps = (7,)  # Of a shape of its own.
+  config.protocol.batch_size = 56
+  config.checkpoints = FEW
+  first, second = finetune(config, str(tmp_path / 'run'))['accuracies']
+  assert first['compile_seconds'] > 0
+  assert second.get('compile_seconds', 0) == 0
+  assert 'compiling' in capsys.readouterr().out
+  assert 'compiling' in (tmp_path / 'run' / 'report.html').read_text()
+
+
+def test_if_all_fail_there_is_no_table(config, tmp_path, capsys):
+  config.checkpoints = 'imagenet_mobilenet_v1_025'
+  config.checkpoint_dir = str(tmp_path)
+  finetune(config, str(tmp_path / 'run'))
+  printed = capsys.readouterr().out
+  assert 'failed imagenet_mobilenet_v1_025' in printed
+  assert 'Fine-tuned accuracy' not in printed
+  page = (tmp_path / 'run' / 'report.html').read_text()
+  assert 'No checkpoint could be fine-tuned' in page
+  assert page.count('<table') == 0
+
+
 def test_without_a_validation_split_a_fifth_is_held_out(config, tmp_path):
   config.task.validation = ''
   config.checkpoints = 'mini_random'

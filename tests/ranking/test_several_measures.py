@@ -134,3 +134,41 @@ def test_what_is_scored_at_once_is_interrupted_at_once(tmp_path, monkeypatch):
   assert [entry['checkpoint'] for entry in left['knn']['ranking']] == ['a']
   failed = [entry['checkpoint'] for entry in left['lfc']['failed']]
   assert failed == ['a', 'b', 'c']
+
+
+def test_scores_are_shown_beside_ranks(tmp_path, capsys, monkeypatch):
+  monkeypatch.setenv('COLUMNS', '60')
+  names = [f'checkpoint_{i}' for i in range(6)]
+  ranked.make_files(tmp_path / 'flowers', names=names)
+  config = ranked.several(('knn', 'lfc'), features=str(tmp_path / 'flowers'))
+  result = ranked.rank_all(config, str(tmp_path / 'run'))
+  printed = capsys.readouterr().out
+  assert printed.count('score by each measure') == 2
+  for ranking in result.values():
+    for entry in ranking['ranking']:
+      assert f' {entry["score"]:.4g}│' in printed
+  assert max(map(len, printed.splitlines()[:-1])) <= 60
+
+
+@pytest.mark.parametrize('names', [('knn',), ('knn', 'leep')])
+def test_if_all_fail_there_is_no_table(names, tmp_path, capsys):
+  folder = ranked.make_files(tmp_path / 'flowers')
+  for file in folder.iterdir():
+    file.write_bytes(b'')
+  config = ranked.several(names, features=str(folder))
+  result = ranked.rank_all(config, str(tmp_path / 'run'))
+  assert all(len(ranking['failed']) == 3 for ranking in result.values())
+  printed = capsys.readouterr().out
+  assert printed.startswith('failed ')
+  page = (tmp_path / 'run' / 'report.html').read_text()
+  assert page.count('<table') == 0
+  assert 'No checkpoint could be scored' in page
+
+
+def test_a_measure_that_scored_nobody_has_no_row(tmp_path, capsys):
+  folder = ranked.make_files(tmp_path / 'flowers')
+  config = ranked.several(('knn', 'leep'), features=str(folder))
+  ranked.rank_all(config, str(tmp_path / 'run'))
+  lines = capsys.readouterr().out.splitlines()
+  assert not [line for line in lines if line.startswith('│ leep')]
+  assert [line for line in lines if line.startswith('skipped leep')]

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long a part of a program took, and how much of that was compiling.
+
+JAX compiles when a function is first called, so that the first of several
+networks would look slow.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import threading
+import time
+from collections.abc import Iterator
+
+import jax
+
+# What the names of JAX's events of tracing, lowering and compiling begin with.
+_EVENTS = '/jax/core/compile/'
+
+# Of each thread: when events began and ended, while somebody wants to know.
+_local = threading.local()
+
+
+@dataclasses.dataclass
+class Watch:
+  """Seconds of a block; known when it ends.
+
+  Attributes:
+    running: without those of compiling.
+    compiling: of all functions that its thread compiled.
+  """
+
+  running: float = 0.0
+  compiling: float = 0.0
+
+
+def _note(event: str, duration_secs: float, **unused) -> None:
+  spans = getattr(_local, 'spans', None)
+  if spans is not None and event.startswith(_EVENTS):
+    now = time.perf_counter()
+    spans.append((now - duration_secs, now))
+
+
+@functools.cache
+def _listen() -> None:
+  """JAX keeps a listener for as long as the process lasts."""
+  jax.monitoring.register_event_duration_secs_listener(_note)
+
+
+def _covered(spans: list[tuple[float, float]], *, since: float) -> float:
+  """Seconds that are within any of the spans; those of parts are nested."""
+  total, end = 0.0, since
+  for start, stop in sorted(spans):
+    total += max(stop - max(start, end), 0.0)
+    end = max(end, stop)
+  return total
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[Watch]:
+  """Times a block of this thread, the compiling in it apart."""
+  _listen()
+  outer = getattr(_local, 'spans', None)
+  _local.spans = spans = []
+  watch, start = Watch(), time.perf_counter()
+  try:
+    yield watch
+  finally:
+    watch.compiling = _covered(spans, since=start)
+    watch.running = time.perf_counter() - start - watch.compiling
+    _local.spans = outer
+    if outer is not None:
+      outer += spans
