@@ -26,7 +26,7 @@ from neucrab_jax import (
 )
 from neucrab_jax.benchmark import metrics, record
 from neucrab_jax.benchmark.alignment import MIN_CHECKPOINTS
-from neucrab_jax.finetuning import record as accuracy_record
+from neucrab_jax.finetuning import known_accuracies
 from neucrab_jax.measures import nleep
 from neucrab_jax.ops import covariances, pca
 from neucrab_jax.reports import ablation_page, ablation_table
@@ -117,7 +117,7 @@ def _accuracies(config: Config, names: Sequence[str]) -> dict[str, float]:
     raise ValueError('Give --config.accuracies, a CSV or a folder of records.')
   tables = {
     (name, task): found
-    for name, by_task in accuracy_record.read_all(config.accuracies).items()
+    for name, by_task in known_accuracies.read_all(config.accuracies).items()
     for task, found in by_task.items()
     if config.task in ('', task) and config.accuracy in ('', name)
   }

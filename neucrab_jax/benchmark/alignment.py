@@ -13,9 +13,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from neucrab_jax import spelling
+from neucrab_jax.benchmark import joining
 from neucrab_jax.benchmark.record import Role
-from neucrab_jax.finetuning.record import KnownAccuracies, KnownAccuracy
+from neucrab_jax.finetuning.known_accuracies import (
+  KnownAccuracies,
+  KnownAccuracy,
+)
 from neucrab_jax.ranking import predictions
 from neucrab_jax.ranking.predictions import Prediction, Predictions
 
@@ -93,12 +96,7 @@ def _common_tasks(
     return tuple(table)
   common = tuple(task for task in table if task in predicted)
   if not common:
-    raise ValueError(
-      f'{group}: the rankings are for {_listed(predicted)}, the accuracies '
-      f'for {_listed(table)}.{spelling.nearest(next(iter(predicted)), table)} '
-      "A CSV without a column 'task' is of the task that its name says: rename "
-      'it, or add the column.'
-    )
+    raise joining.no_common_task(group, predicted, table)
   return common
 
 
@@ -298,6 +296,7 @@ def align(
       f'{group}: there is nothing to judge. Give rankings, or an order.'
     )
   places = predictions.fixed_order(order) if order else {}
+  predicted, joined = joining.join(predicted, accuracies)
   predicted_tasks = dict.fromkeys(entry.task for entry in predicted)
   predicted_names = set(places) | {
     name for entry in predicted for name in (*entry.scores, *entry.failed)
@@ -307,7 +306,8 @@ def align(
     tasks = _common_tasks(group, predicted_tasks, table)
     known = _known_on(tasks, table)
     names = _common_checkpoints(group, predicted_names, known)
-    notes = _coverage_notes(
+    notes = joined + joining.doubts(tasks, names, table)
+    notes += _coverage_notes(
       predicted_names, known, tasks=tasks, all_tasks=(*table, *predicted_tasks)
     )
     matrix = np.array(

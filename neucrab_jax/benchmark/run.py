@@ -26,10 +26,11 @@ from neucrab_jax.benchmark import (
   alignment,
   analysis,
   bootstrap,
+  joining,
   metrics,
   record,
 )
-from neucrab_jax.finetuning import record as accuracy_record
+from neucrab_jax.finetuning import known_accuracies
 from neucrab_jax.ops import pca
 from neucrab_jax.ranking import predictions
 from neucrab_jax.ranking import run as ranking_run
@@ -53,13 +54,13 @@ def _groups(config: Config) -> Mapping[str, Any]:
 
 def _read_accuracies(
   name: str, group: Mapping[str, Any]
-) -> accuracy_record.KnownAccuracies:
+) -> known_accuracies.KnownAccuracies:
   if not group['accuracies']:
     raise ValueError(
       f'{name}: there are no accuracies to judge by. Give '
       '--config.accuracies, the folder that fine-tuning left or a CSV.'
     )
-  return accuracy_record.read_all(group['accuracies'])
+  return known_accuracies.read_all(group['accuracies'])
 
 
 def _prepare_rankings(
@@ -90,8 +91,8 @@ def _prepare_rankings(
 
 
 def _restrict(
-  accuracies: accuracy_record.KnownAccuracies, names: Sequence[str]
-) -> accuracy_record.KnownAccuracies:
+  accuracies: known_accuracies.KnownAccuracies, names: Sequence[str]
+) -> known_accuracies.KnownAccuracies:
   """The accuracies of some checkpoints alone."""
   return {
     kind: {
@@ -148,7 +149,14 @@ def _align(config: Config, folder: pathlib.Path) -> list[_Pair]:
       accuracies[name] = _restrict(accuracies[name], names)
       alignment.check(
         name,
-        tasks=[run.candidates.task.name for run in runs[name]],
+        tasks=[
+          joining.counterpart(
+            run.candidates.task.name,
+            run.candidates.task.data,
+            known=joining.known_tasks(accuracies[name]),
+          )
+          for run in runs[name]
+        ],
         names=names,
         accuracies=accuracies[name],
       )

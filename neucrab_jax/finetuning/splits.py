@@ -45,6 +45,7 @@ class Part:
       num_examples=len(self.indices),
       fingerprint=storage.digest(self.examples.fingerprint, self.indices),
       num_damaged=self.examples.num_damaged,
+      split_fingerprint=self.examples.split_fingerprint,
     )
 
 

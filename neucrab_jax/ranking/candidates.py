@@ -196,6 +196,7 @@ def from_checkpoints(config: Config) -> Candidates:
       num_classes=task.num_classes,
       fingerprint=storage.digest(examples.fingerprint, indices),
       num_damaged=examples.num_damaged,
+      split_fingerprint=examples.split_fingerprint,
     ),
     candidates=tuple(
       Candidate(

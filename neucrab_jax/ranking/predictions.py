@@ -50,6 +50,7 @@ class Predictions:
     scores: by checkpoint.
     failed: by checkpoint, why it has none.
     num_examples: of the task, where known.
+    data: digests of the task's examples, where known.
   """
 
   measure: str
@@ -57,6 +58,7 @@ class Predictions:
   scores: Mapping[str, Prediction]
   failed: Mapping[str, str] = dataclasses.field(default_factory=dict)
   num_examples: int | None = None
+  data: frozenset[str] = frozenset()
 
 
 def of_ranking(
@@ -98,6 +100,7 @@ def of_ranking(
     scores=scores,
     failed={failure.checkpoint: failure.error for failure in ranking.failed},
     num_examples=ranking.task.num_examples,
+    data=ranking.task.data,
   )
 
 
@@ -149,7 +152,8 @@ def _tell_apart(
   return told
 
 
-def _refuse_doubles(found: Sequence[Predictions]) -> None:
+def refuse_doubles(found: Sequence[Predictions]) -> None:
+  """Raises ValueError if two rank by one measure for one task."""
   seen: dict[tuple[str, str], Predictions] = {}
   for scores in found:
     other = seen.setdefault((scores.measure, scores.task), scores)
@@ -178,7 +182,7 @@ def read(files: Sequence[pathlib.Path]) -> list[Predictions]:
   for file in files:
     if file.suffix == '.csv':
       found += _read_csv(file)
-  _refuse_doubles(found)
+  refuse_doubles(found)
   return found
 
 

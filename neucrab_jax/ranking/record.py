@@ -57,6 +57,7 @@ class Task(
     num_classes: C.
     fingerprint: SHA-256 of the examples.
     num_damaged: images of the split that were left out, as they are damaged.
+    split_fingerprint: SHA-256 of all examples of the split, where known.
   """
 
   name: str
@@ -65,6 +66,13 @@ class Task(
   num_classes: int
   fingerprint: str
   num_damaged: int = 0
+  split_fingerprint: str = ''
+
+  @property
+  def data(self) -> frozenset[str]:
+    """Digests of the data, by which it is known again under another name."""
+    digests = self.fingerprint, self.split_fingerprint
+    return frozenset(filter(None, digests))
 
 
 class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

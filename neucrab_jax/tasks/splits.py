@@ -111,6 +111,7 @@ def take(
     examples,
     labels=examples.labels[indices],
     fingerprint=fingerprint,
+    whole_fingerprint=examples.split_fingerprint,
     opener=lambda chosen: examples.opener(indices[chosen]),
     ids=None if examples.ids is None else examples.ids[indices],
   )

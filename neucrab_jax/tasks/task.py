@@ -24,6 +24,7 @@ class Examples:
     ids: [N] int64, the same number for the same example of a task in whatever
       split; None where that is not known.
     num_damaged: images of the split that were left out, as they are damaged.
+    whole_fingerprint: of the split that these are a part of; empty for none.
   """
 
   labels: np.ndarray
@@ -33,6 +34,12 @@ class Examples:
   )
   ids: np.ndarray | None = dataclasses.field(default=None, repr=False)
   num_damaged: int = 0
+  whole_fingerprint: str = ''
+
+  @property
+  def split_fingerprint(self) -> str:
+    """The fingerprint of the whole split."""
+    return self.whole_fingerprint or self.fingerprint
 
   def __len__(self) -> int:
     return len(self.labels)

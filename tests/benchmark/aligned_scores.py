@@ -4,7 +4,7 @@
 import numpy as np
 
 from neucrab_jax.benchmark import alignment, bootstrap
-from neucrab_jax.finetuning.record import KnownAccuracy
+from neucrab_jax.finetuning.known_accuracies import KnownAccuracy
 from neucrab_jax.ranking.predictions import Prediction, Predictions
 
 NAMES = tuple('abcdefgh')

@@ -6,7 +6,7 @@ import pytest
 
 from neucrab_jax import checkpoints, input_files, storage
 from neucrab_jax.benchmark import alignment
-from neucrab_jax.finetuning import record as accuracy_record
+from neucrab_jax.finetuning import known_accuracies
 from neucrab_jax.ranking import predictions
 from neucrab_jax.ranking import record as ranking_record
 from tests.benchmark import record_files
@@ -36,7 +36,7 @@ def align(rankings, accuracies):
   return alignment.align(
     'group',
     predicted=read_scores(rankings),
-    accuracies=accuracy_record.read_all(accuracies),
+    accuracies=known_accuracies.read_all(accuracies),
   )
 
 
@@ -70,7 +70,7 @@ def test_accuracies_from_few_and_many_examples_are_two(write):
   text = 'checkpoint,train_examples,accuracy\n' + ''.join(
     f'{c},{n},.{i}\n' for n in (1000, 'full') for i, c in enumerate('abc', 1)
   )
-  found = accuracy_record.read_all(write('a', text))
+  found = known_accuracies.read_all(write('a', text))
   assert set(found) == {'1000 training examples', 'full'}
 
 
@@ -205,19 +205,19 @@ def test_a_folder_of_records_has_seeds_errors_and_cost(write, tmp_path):
       name, mean, tested=(mean - 0.01, None, mean + 0.01), chosen=(0, 2)
     )
     record_files.write(folder, found)
-  found = accuracy_record.read_all(str(folder))
+  found = known_accuracies.read_all(str(folder))
   accuracy = found['full fine-tuning']['t']['a']
   assert accuracy.by_seed == pytest.approx((0.09, 0.11))
   assert accuracy.standard_error == 0.01
   assert (accuracy.seconds, accuracy.examples_seen) == (3.0, 64 * 30)
   write('.', '{}', 'config.json')  # As a run leaves it beside them.
-  assert accuracy_record.read_all(str(tmp_path)) == found
-  named = accuracy_record.read_all({'few': str(folder / 't')})
+  assert known_accuracies.read_all(str(tmp_path)) == found
+  named = known_accuracies.read_all({'few': str(folder / 't')})
   assert set(named) == {'few'}
 
 
 def test_a_check_needs_no_scores(write):
-  accuracies = accuracy_record.read_all(write('a', ACCURACIES))
+  accuracies = known_accuracies.read_all(write('a', ACCURACIES))
   alignment.check('g', tasks=['t'], names='abcx', accuracies=accuracies)
   with pytest.raises(ValueError, match='2 checkpoints have both'):
     alignment.check('g', tasks=['t'], names='abx', accuracies=accuracies)
@@ -239,7 +239,7 @@ def test_an_order_is_a_group_or_names_and_may_be_turned(write):
   (aligned,) = alignment.align(
     'group',
     predicted=(),
-    accuracies=accuracy_record.read_all(write('a', ACCURACIES)),
+    accuracies=known_accuracies.read_all(write('a', ACCURACIES)),
     order='a,b,c',
   )
   assert aligned.predictors[0].name == 'fixed order'
@@ -251,5 +251,5 @@ def test_nothing_to_judge_is_refused(write):
     alignment.align(
       'g',
       predicted=(),
-      accuracies=accuracy_record.read_all(write('a', ACCURACIES)),
+      accuracies=known_accuracies.read_all(write('a', ACCURACIES)),
     )

@@ -51,6 +51,7 @@ def test_the_record_is_as_promised(config, tmp_path):
   assert written['schema'] == 1
   task = written['task']
   assert len(task.pop('fingerprint')) == 64
+  assert len(task.pop('split_fingerprint')) == 64
   assert task == {
     'name': 'digits',
     'split': 'train',
