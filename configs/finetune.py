@@ -117,6 +117,9 @@ def get_config(variant: str = 'mini') -> ml_collections.ConfigDict:
   config.checkpoint_dir = ''  # Of weights that are not bundled.
   # Of the paper's groups: vtab (the whole image at 224 px) or own.
   config.preprocessing = 'vtab'
+  # Of TF1's checkpoints: raw, or averages for the exponential moving averages
+  # that some hold beside them.
+  config.weights = 'raw'
 
   config.protocol = ml_collections.ConfigDict()
   config.protocol.mode = 'full'  # Or head: a linear classifier on features.

@@ -111,6 +111,18 @@ def test_a_full_disk_costs_the_cache_and_not_the_features(
   assert json.loads((tmp_path / 'run' / 'ranking.json').read_text()) == result
 
 
+def test_what_is_to_be_said_of_weights_is_in_the_result(tmp_path, monkeypatch):
+  from configs import measure as measure_config
+
+  monkeypatch.setattr(checkpoints, 'notes', lambda _: ('Raw weights.',))
+  config = measure_config.get_config('class_separation')
+  config.checkpoints = 'mini_random'
+  config.task.num_examples = 50
+  config.cache_dir = str(tmp_path / 'cache')
+  (entry,) = ranked.rank(config, str(tmp_path / 'run'))['ranking']
+  assert 'Raw weights.' in entry['warnings']
+
+
 def test_where_there_are_no_locks_a_run_goes_on(tmp_path, monkeypatch):
   def refuse(*unused, **options):
     raise OSError(38, 'Function not implemented')

@@ -7,6 +7,7 @@ import os
 from neucrab_jax import models, spelling, storage
 from neucrab_jax.checkpoints import groups as _groups
 from neucrab_jax.checkpoints import restoring as _restoring
+from neucrab_jax.checkpoints import tf_names
 from neucrab_jax.checkpoints.restoring import Backbone as Backbone
 from neucrab_jax.checkpoints.spec import Checkpoint as Checkpoint
 from neucrab_jax.checkpoints.spec import ValueRange as ValueRange
@@ -95,8 +96,23 @@ def expand(selection: str) -> tuple[str, ...]:
 PREPROCESSINGS = ('vtab', 'own')
 
 
+# Of TF1's checkpoints, which of their weights.
+WEIGHTS = ('raw', 'averages')
+
+
+def notes(backbone: Backbone) -> tuple[str, ...]:
+  """What a reader of a result should know of the weights that were read."""
+  checkpoint = backbone.checkpoint
+  if checkpoint.path.endswith('.npz'):
+    return ()
+  return tf_names.averages_note(backbone.skipped, averages=checkpoint.averages)
+
+
 def select(
-  selection: str, folder: str = '', preprocessing: str = 'vtab'
+  selection: str,
+  folder: str = '',
+  preprocessing: str = 'vtab',
+  weights: str = 'raw',
 ) -> tuple[Checkpoint, ...]:
   """The specs of a selection.
 
@@ -106,20 +122,27 @@ def select(
     preprocessing: for the groups of the paper, 'vtab' for its protocol, the
       whole image at 224 px; or 'own' for the size, crop and value range that
       the code of each network evaluates it with.
+    weights: of TF1's checkpoints, 'raw', which is what the paper's groups are
+      read by; or 'averages' for the exponential moving averages beside them,
+      where there are any.
 
   Returns:
     The specs in the order given, each once.
 
   Raises:
-    ValueError: if the selection is empty, a part of it or the preprocessing is
-      unknown, or there is no such folder where one is needed.
+    ValueError: if the selection is empty, a part of it, the preprocessing or
+      the weights are unknown, or there is no such folder where one is needed.
   """
   storage.check_local(folder)
   if preprocessing not in PREPROCESSINGS:
     raise spelling.unknown('preprocessing', preprocessing, PREPROCESSINGS)
+  if weights not in WEIGHTS:
+    raise spelling.unknown('kind of weights', weights, WEIGHTS)
   specs = tuple(_locate(get(name), folder) for name in expand(selection))
   if preprocessing == 'own':
     specs = tuple(map(_groups.with_own_preprocessing, specs))
+  if weights == 'averages':
+    specs = tuple(dataclasses.replace(spec, averages=True) for spec in specs)
   if folder and not os.path.isdir(os.path.expanduser(folder)):
     raise ValueError(f'There is no folder {folder!r} of checkpoints.')
   return specs

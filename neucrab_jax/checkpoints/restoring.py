@@ -199,7 +199,8 @@ def restore(checkpoint: spec.Checkpoint) -> Backbone:
   if path.endswith('.npz'):
     stored, skipped = storage.read_npz(path), ()
   else:
-    stored, skipped = tf1.read(path, tf_names.to_flax)
+    select = functools.partial(tf_names.to_flax, averages=checkpoint.averages)
+    stored, skipped = tf1.read(path, select)
   architecture = _choose(checkpoint.architecture, stored)
   variables = _match(stored, skipped, architecture, path=path)
   logging.info(

@@ -32,6 +32,8 @@ class Checkpoint:
     resize_method: a method of `tasks.resize`.
     upstream_accuracy: on the task that it was pre-trained for, in [0, 1]; None
       where that is not known.
+    averages: whether to take, of TF1's variables, the exponential moving
+      averages that training kept, where there are any.
   """
 
   name: str
@@ -42,6 +44,7 @@ class Checkpoint:
   value_range: ValueRange = (-1.0, 1.0)
   resize_method: str = 'bilinear'
   upstream_accuracy: float | None = None
+  averages: bool = False
 
 
 # What a decoded pixel can be at most.

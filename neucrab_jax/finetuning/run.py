@@ -234,7 +234,7 @@ class _Sweep:
       num_test=len(task.parts['test'].indices),
       test=lambda result: engine.accuracy(result, load('test')),
     )
-    warnings = (*made.warnings, *task.notes)
+    warnings = (*made.warnings, *task.notes, *checkpoints.notes(backbone))
     return msgspec.structs.replace(made, warnings=warnings)
 
   def _writers(
@@ -310,7 +310,10 @@ def finetune(config: Config, workdir: str) -> Result:
     interruption.Interrupted: on Ctrl-C.
   """
   chosen = checkpoints.select(
-    config.checkpoints, config.checkpoint_dir, config.preprocessing
+    config.checkpoints,
+    config.checkpoint_dir,
+    config.preprocessing,
+    config.get('weights', 'raw'),
   )
   folder = storage.open_workdir(workdir)
   sweep = _Sweep(config, folder)

@@ -153,7 +153,7 @@ def _compute(
     },
     cached=computed.cached,
     about=_about(backbone, examples, indices),
-    warnings=computed.warnings,
+    warnings=(*checkpoints.notes(backbone), *computed.warnings),
   )
 
 
@@ -168,7 +168,10 @@ def from_checkpoints(config: Config) -> Candidates:
     ValueError: if a name is unknown, or the task is not one.
   """
   chosen = checkpoints.select(
-    config.checkpoints, config.checkpoint_dir, config.preprocessing
+    config.checkpoints,
+    config.checkpoint_dir,
+    config.preprocessing,
+    config.get('weights', 'raw'),
   )
   features.round_batch_size(config.batch_size)
   task = tasks.load(

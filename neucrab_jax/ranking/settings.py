@@ -40,6 +40,9 @@ def checkpoints_on_a_task() -> Config:
   config.checkpoint_dir = ''  # Of weights that are not bundled.
   # Of the paper's groups: vtab (the whole image at 224 px) or own.
   config.preprocessing = 'vtab'
+  # Of TF1's checkpoints: raw, or averages for the exponential moving averages
+  # that some hold beside them.
+  config.weights = 'raw'
   config.batch_size = 128  # Over all local devices.
   config.cache_dir = ''  # Of features; empty for the user's cache folder.
   return config

@@ -107,6 +107,68 @@ def test_says_what_it_skipped(saved):
   assert set(backbone.skipped) == set(EXTRAS)
 
 
+AVERAGE = 'ExponentialMovingAverage'
+
+
+@pytest.fixture(scope='module')
+def averaged(tmp_path_factory):
+  """A checkpoint with averages of all variables but one, which are doubled."""
+  tensors = to_tensorflow(make_weights())
+  averages = {
+    f'{name}/{AVERAGE}': 2 * value for name, value in sorted(tensors.items())
+  }
+  averages.popitem()
+  prefix = tmp_path_factory.mktemp('averaged') / 'model.ckpt-1'
+  return save(prefix, {**tensors, **averages, 'global_step': np.int64(1)})
+
+
+@pytest.mark.parametrize(
+  ('averages', 'twice', 'said'),
+  [
+    (False, 0, 'also holds exponential moving averages of {n} variables'),
+    (True, 1, 'exponential moving averages of {n} variables are used'),
+  ],
+)
+def test_raw_weights_or_averages_are_read_and_that_is_said(
+  averaged, averages, twice, said
+):
+  spec = checkpoints.Checkpoint(
+    'own', ARCHITECTURE, averaged, averages=averages
+  )
+  backbone = checkpoints.restore(spec)
+  weights = make_weights()
+  ratios = {
+    float(np.mean(value / weights['/'.join(path)]))
+    for path, value in traverse_util.flatten_dict(
+      dict(backbone.variables)
+    ).items()
+  }
+  n = len(weights) - 1
+  assert {round(ratio, 4) for ratio in ratios} == {1, 1 + twice}
+  (note,) = checkpoints.notes(backbone)
+  assert said.format(n=n) in note
+  assert ('--config.weights=averages' in note) == (not averages)
+
+
+def test_where_there_are_no_averages_the_raw_weights_are_read(tmp_path):
+  path = save(tmp_path / 'model', to_tensorflow(make_weights()))
+  for averages, said in ((False, 0), (True, 1)):
+    backbone = checkpoints.restore(
+      checkpoints.Checkpoint('own', ARCHITECTURE, path, averages=averages)
+    )
+    check_variables(backbone)
+    assert len(checkpoints.notes(backbone)) == said
+
+
+def test_the_weights_are_a_choice_for_all_that_are_selected():
+  raw = checkpoints.select('mini_vae')
+  assert not raw[0].averages
+  assert checkpoints.select('mini_vae', weights='averages')[0].averages
+  with pytest.raises(ValueError, match="Did you mean 'averages'"):
+    checkpoints.select('mini_vae', weights='average')
+  assert checkpoints.notes(checkpoints.restore('mini_vae')) == ()
+
+
 def test_is_the_same_as_our_own_file(saved, tmp_path):
   storage.write_npz(tmp_path / 'net.npz', make_weights())
   one = checkpoints.restore(ARCHITECTURE, saved)
