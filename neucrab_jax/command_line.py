@@ -11,9 +11,11 @@ if __name__ == '__main__':
   start()
 """
 
+import contextlib
+import os
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import platformdirs
@@ -174,6 +176,14 @@ def run_app(main: Callable[[list[str]], int], argv: list[str]) -> None:
     sys.exit(INTERRUPTED)
 
 
+def _refuse_run(error: object, folders: Sequence[pathlib.Path]) -> int:
+  """Says what was bad, and removes folders of the run if they are empty."""
+  for folder in folders:
+    with contextlib.suppress(OSError):
+      folder.rmdir()
+  return _refuse(error)
+
+
 def start(main: Callable[[Config, str], int], *, config: str) -> None:
   """Parses the flags, runs a command and exits with its status.
 
@@ -200,13 +210,18 @@ def start(main: Callable[[Config, str], int], *, config: str) -> None:
       cache = platformdirs.user_cache_path('neucrab_jax') / 'compiled'
       jax.config.update('jax_compilation_cache_dir', str(cache))
       jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+    workdir = _WORKDIR.value or _default_workdir()
+    folder = pathlib.Path(workdir).expanduser()
+    # Not by pathlib, which raises where a folder may not be looked into.
+    parts = (folder, *folder.parents)
+    made = [part for part in parts if not os.path.exists(part)]
     try:
       with interruption.handled():
-        return main(_CONFIG.value, _WORKDIR.value or _default_workdir())
+        return main(_CONFIG.value, workdir)
     except (KeyboardInterrupt, interruption.Interrupted):
       return INTERRUPTED
     except (ValueError, OSError, RuntimeError) as error:
-      return _refuse(error)
+      return _refuse_run(error, made)
 
   logging.set_verbosity(logging.WARNING)
   try:

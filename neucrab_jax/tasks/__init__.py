@@ -24,6 +24,7 @@ from neucrab_jax.tasks import (
   from_tfds,
   photographs,
   shapes,
+  tfds_preparation,
   vtab,
 )
 from neucrab_jax.tasks.inspection import BadImagesError
@@ -117,5 +118,5 @@ def load(
   if name.startswith(('.', '~', os.sep)) or name.endswith('.npz'):
     raise ValueError(f'There is no folder or file {name!r}.')
   builder = from_tfds.find_builder(name, data_dir, built_in=names())
-  from_tfds.prepare(builder)
+  tfds_preparation.prepare(builder)
   return from_tfds.load(name, builder)

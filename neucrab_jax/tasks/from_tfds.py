@@ -23,10 +23,6 @@ from neucrab_jax.tasks import task as task_lib
 # Examples per step through TensorFlow; one at a time, its overhead would rule.
 _CHUNK = 256
 
-# Each retry waits twice as long as the one before. TFDS's own 10 need over
-# three minutes to find out that there is no network, these some ten seconds.
-_MAX_RETRIES = 5
-
 # TFDS's own name for all splits together.
 _ALL_SPLITS = 'all'
 
@@ -63,42 +59,6 @@ def find_builder(
     if 'Parsing builder name' in str(error):
       raise _unknown_task(name, built_in=built_in) from error
     raise ValueError(f'TFDS cannot give {name!r}: {error}') from error
-
-
-def _advise(error: Exception, *, builder: Any) -> str:
-  """What to do about a data set that could not be prepared."""
-  if isinstance(error, ImportError):
-    return (
-      f'Install {error.name or "what is missing"} (cv2 is in '
-      'opencv-python-headless) and try again; downloads are kept.'
-    )
-  if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-    return 'It has to be fetched by hand, and put there.'
-  return (
-    'Without a network, run `tfds build '
-    f'{builder.info.full_name.rpartition("/")[0]}` elsewhere and copy the '
-    'folder it makes to there.'
-  )
-
-
-def prepare(builder: Any) -> None:
-  """Downloads and prepares a data set, unless that is done.
-
-  Raises:
-    RuntimeError: if it cannot be done, with what to do instead.
-  """
-  from tensorflow_datasets.core.download import downloader
-
-  downloader.MAX_RETRIES = _MAX_RETRIES
-  try:
-    builder.download_and_prepare()
-  # Every data set has code and servers of its own: anything can go wrong.
-  except Exception as error:
-    raise RuntimeError(
-      f'TFDS could not prepare {builder.info.full_name!r} in '
-      f'{builder.data_dir!r}: {type(error).__name__}: {error}\n'
-      f'{_advise(error, builder=builder)}'
-    ) from error
 
 
 def _find_key(

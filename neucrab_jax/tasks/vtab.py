@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from neucrab_jax.tasks import from_tfds
+from neucrab_jax.tasks import from_tfds, tfds_preparation
 from neucrab_jax.tasks import task as task_lib
 
 # The versions that VTAB asks TFDS for.
@@ -69,7 +69,7 @@ def load(name: str, data_dir: str | os.PathLike | None) -> task_lib.Task:
   as TFDS splits it instead.
   """
   builder = from_tfds.find_builder(_TFDS_NAMES[name], data_dir, built_in=NAMES)
-  from_tfds.prepare(builder)
+  tfds_preparation.prepare(builder)
   return from_tfds.load(
     name,
     builder,

@@ -247,27 +247,6 @@ def test_unknown_versions_and_configurations(name):
 
 
 @pytest.mark.parametrize(
-  ('error', 'advice'),
-  [
-    (ConnectionError('no route'), 'no route\n.*run `tfds build caltech101`'),
-    (ImportError('no cv2', name='cv2'), 'Install cv2 .*try again'),
-  ],
-)
-def test_what_cannot_be_prepared(tmp_path, monkeypatch, error, advice):
-  def fail(self):
-    raise error
-
-  monkeypatch.setattr(tfds.core.DatasetBuilder, 'download_and_prepare', fail)
-  with pytest.raises(RuntimeError, match=f"(?s)'caltech101/3.*{advice}"):
-    tasks.load('caltech101', tmp_path)
-
-
-def test_what_must_be_fetched_by_hand(tmp_path):
-  with pytest.raises(RuntimeError, match=r'(?s)manual.*fetched by hand'):
-    tasks.load('imagenet2012', tmp_path)
-
-
-@pytest.mark.parametrize(
   ('one', 'other', 'common'),
   [
     ('train', 'test', 0),
