@@ -54,9 +54,31 @@ def heed_from_start(module: str) -> None:
       signal.signal(number, _leave)
 
 
+# How many blocks, one within another, are to be ended first.
+_deferring = 0
+
+
 def _remember(*unused) -> None:
   _asked.set()
-  raise KeyboardInterrupt
+  if not _deferring:
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+  """Lets a short block come to its end before a signal is heeded.
+
+  For what has threads of its own, which would go on without the program and
+  complain of its end.
+  """
+  global _deferring
+  _deferring += 1
+  try:
+    yield
+  finally:
+    _deferring -= 1
+  if not _deferring:
+    check()
 
 
 def _quiet(unraisable: Any) -> None:

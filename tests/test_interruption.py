@@ -49,6 +49,24 @@ def test_one_in_a_callback_of_the_garbage_collector_is_no_traceback(
   assert capfd.readouterr().err == ''
 
 
+def test_a_short_block_comes_to_its_end_first():
+  done = []
+
+  @interruption.deferred()
+  def save():
+    with interruption.deferred():
+      os.kill(os.getpid(), signal.SIGTERM)
+    done.append('inner')
+
+  with interruption.handled():
+    with pytest.raises(KeyboardInterrupt):
+      save()
+    interruption.check()  # Once is enough.
+    with pytest.raises(KeyboardInterrupt):
+      os.kill(os.getpid(), signal.SIGINT)
+  assert done == ['inner']
+
+
 def test_one_of_an_earlier_run_is_forgotten():
   with pytest.raises(KeyboardInterrupt), interruption.handled():
     os.kill(os.getpid(), signal.SIGINT)

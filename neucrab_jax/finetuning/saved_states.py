@@ -16,7 +16,7 @@ import numpy as np
 from absl import logging
 from orbax import checkpoint as ocp
 
-from neucrab_jax import parallel, storage
+from neucrab_jax import interruption, parallel, storage
 from neucrab_jax.finetuning import steps
 
 
@@ -100,14 +100,16 @@ class Store:
   def save(self, step: int, state: steps.State, seen: Seen) -> None:
     """Saves the state after a step, and what was seen until then."""
     sealed = msgspec.structs.replace(seen, sha256=_digest(step, state, seen))
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(state),
-        seen=ocp.args.JsonSave(msgspec.to_builtins(sealed)),
-      ),
-    )
+    with interruption.deferred():
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state),
+          seen=ocp.args.JsonSave(msgspec.to_builtins(sealed)),
+        ),
+      )
 
+  @interruption.deferred()
   def restore(self, like: steps.State) -> tuple[int, steps.State, Seen] | None:
     """The last step, its state and what was seen; None if there is none.
 
@@ -145,7 +147,8 @@ class Store:
       return None
 
   def close(self) -> None:
-    self._manager.close()
+    with interruption.deferred():
+      self._manager.close()
 
 
 def forget(folder: pathlib.Path) -> None:
