@@ -116,7 +116,7 @@ def download(selection: str, folder: str, tell: _Tell = _say) -> list[str]:
     ValueError: if the selection is empty or a part of it unknown, or the folder
       cannot be written to, or its `checksums.json` is damaged.
   """
-  paths = [checkpoints.get(name).path for name in checkpoints.expand(selection)]
+  paths = [found.path for found in checkpoints.resolve(selection)]
   storage.check_writable(folder)
   target = archives.Folder(folder)
   jobs, told = {}, []

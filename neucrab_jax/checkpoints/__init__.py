@@ -6,90 +6,26 @@ import os
 
 from neucrab_jax import models, spelling, storage
 from neucrab_jax.checkpoints import groups as _groups
+from neucrab_jax.checkpoints import readers, tf_names
+from neucrab_jax.checkpoints import references as _references
 from neucrab_jax.checkpoints import restoring as _restoring
-from neucrab_jax.checkpoints import tf_names
-from neucrab_jax.checkpoints.restoring import Backbone as Backbone
+from neucrab_jax.checkpoints.backbone import Backbone as Backbone
+from neucrab_jax.checkpoints.references import get as get
+from neucrab_jax.checkpoints.references import groups as groups
+from neucrab_jax.checkpoints.references import names as names
+from neucrab_jax.checkpoints.references import resolve as resolve
 from neucrab_jax.checkpoints.spec import Checkpoint as Checkpoint
 from neucrab_jax.checkpoints.spec import ValueRange as ValueRange
 from neucrab_jax.checkpoints.spec import to_value_range as to_value_range
 
 
-def groups() -> tuple[str, ...]:
-  """The known groups."""
-  return tuple(_groups.GROUPS)
-
-
-def names(group: str | None = None) -> tuple[str, ...]:
-  """The checkpoints of a group, or of all groups.
-
-  Raises:
-    ValueError: if the group is unknown.
-  """
-  if group is not None and group not in _groups.GROUPS:
-    raise spelling.unknown('group', group, groups())
-  chosen = groups() if group is None else (group,)
-  return tuple(spec.name for key in chosen for spec in _groups.GROUPS[key])
-
-
-# Endings of weights that no reader here knows.
-_FOREIGN = ('.pt', '.pth', '.bin', '.safetensors', '.onnx', '.keras', '.h5')
-
-
-def get(name: str) -> Checkpoint:
-  """The spec of a checkpoint.
-
-  Raises:
-    ValueError: if the name is unknown.
-  """
-  for specs in _groups.GROUPS.values():
-    for spec in specs:
-      if spec.name == name:
-        return spec
-  if name.endswith(_FOREIGN):
-    raise ValueError(
-      f'{name!r} is a file of another framework, which cannot be restored '
-      'here. Extract its features there, save them as an .npz of `features` '
-      'and `labels`, and rank these with --config=configs/features.py:nleep.'
-    )
-  # All names of all groups would fill the screen.
-  hint = spelling.nearest(name, (*names(), *groups()))
-  raise ValueError(
-    f'Unknown checkpoint {name!r}.{hint} Groups: {", ".join(groups())}.'
-  )
-
-
-def _locate(checkpoint: Checkpoint, folder: str) -> Checkpoint:
-  """Completes a path that is relative to a folder of checkpoints."""
-  if os.path.isabs(checkpoint.path):
-    return checkpoint
-  if not folder:
-    raise ValueError(
-      f'The weights of {checkpoint.name} are not bundled. Give the folder that '
-      f'has {checkpoint.path!r} in it, as --config.checkpoint_dir; `python -m '
-      'neucrab_jax.download` fills one.'
-    )
-  path = os.path.join(os.path.expanduser(folder), checkpoint.path)
-  return dataclasses.replace(checkpoint, path=path)
-
-
 def expand(selection: str) -> tuple[str, ...]:
-  """The names in a selection: groups and names, separated by commas.
+  """The names in a selection: groups, names and files, separated by commas.
 
   Raises:
     ValueError: if the selection is empty or a part of it unknown.
   """
-  parts = [part.strip() for part in selection.split(',') if part.strip()]
-  if not parts:
-    raise ValueError(
-      'No checkpoint is chosen. Give a group or names separated by commas; '
-      f'groups: {", ".join(groups())}.'
-    )
-  chosen = [
-    name
-    for part in parts
-    for name in (names(part) if part in groups() else (get(part).name,))
-  ]
-  return tuple(dict.fromkeys(chosen))
+  return tuple(spec.name for spec in resolve(selection))
 
 
 # How images are prepared for the groups of the paper.
@@ -103,7 +39,7 @@ WEIGHTS = ('raw', 'averages')
 def notes(backbone: Backbone) -> tuple[str, ...]:
   """What a reader of a result should know of the weights that were read."""
   checkpoint = backbone.checkpoint
-  if checkpoint.path.endswith('.npz'):
+  if checkpoint.path.endswith('.npz') or readers.is_known(checkpoint.path):
     return ()
   return tf_names.averages_note(backbone.skipped, averages=checkpoint.averages)
 
@@ -138,7 +74,9 @@ def select(
     raise spelling.unknown('preprocessing', preprocessing, PREPROCESSINGS)
   if weights not in WEIGHTS:
     raise spelling.unknown('kind of weights', weights, WEIGHTS)
-  specs = tuple(_locate(get(name), folder) for name in expand(selection))
+  specs = tuple(
+    _references.locate(found, folder) for found in resolve(selection)
+  )
   if preprocessing == 'own':
     specs = tuple(map(_groups.with_own_preprocessing, specs))
   if weights == 'averages':
@@ -148,13 +86,32 @@ def select(
   return specs
 
 
+def _one(reference: str) -> Checkpoint:
+  """The spec of a name or of a file.
+
+  Raises:
+    ValueError: if it is of none, or of several.
+  """
+  if reference in names():
+    return get(reference)
+  first, *others = resolve(reference)
+  if others:
+    several = ', '.join(each.name for each in (first, *others))
+    raise ValueError(
+      f'{reference!r} are {1 + len(others)} checkpoints. Restore them one by '
+      f'one: {several}.'
+    )
+  return first
+
+
 def restore(
   checkpoint: str | Checkpoint, path: str | os.PathLike | None = None
 ) -> Backbone:
   """Restores a checkpoint: `restore(name)(images).features`.
 
   Args:
-    checkpoint: a name or a spec; with a path, also the name of an architecture.
+    checkpoint: a name, a file such as 'model.onnx', or a spec; with a path,
+      also the name of an architecture.
     path: of the weights, if they are elsewhere than the spec says.
 
   Raises:
@@ -164,6 +121,8 @@ def restore(
   if isinstance(checkpoint, str):
     if path is not None and checkpoint in set(models.names()) - set(names()):
       checkpoint = Checkpoint(checkpoint, architecture=checkpoint, path='')
+    elif path is None:
+      checkpoint = _one(checkpoint)
     else:
       checkpoint = get(checkpoint)
   if path is not None:

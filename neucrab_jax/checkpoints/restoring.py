@@ -6,7 +6,6 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +13,7 @@ from absl import logging
 from flax import traverse_util
 
 from neucrab_jax import models, storage
-from neucrab_jax.checkpoints import spec, tf1, tf_names
+from neucrab_jax.checkpoints import backbone, readers, spec, tf1, tf_names
 
 # Shapes of variables don't depend on the image size, if it is large enough.
 _SIZE = 224
@@ -24,44 +23,6 @@ _MOST_LISTED = 20
 
 # The weights are another architecture's if it shares this much more with them.
 _CLEARLY = 0.1
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _apply(
-  module: nn.Module, variables: Any, images: jax.Array
-) -> models.Outputs:
-  return models.infer(module, variables, images)
-
-
-@dataclasses.dataclass(frozen=True)
-class Backbone:
-  """A restored network.
-
-  Attributes:
-    checkpoint: where it came from and what it expects.
-    module: the Flax module.
-    variables: its parameters and statistics, f32.
-    fingerprint: SHA-256 of the weights.
-    skipped: names of what else the checkpoint holds: slots of the optimiser,
-      auxiliary heads and the like.
-  """
-
-  checkpoint: spec.Checkpoint
-  module: nn.Module
-  variables: Mapping[str, Any] = dataclasses.field(repr=False)
-  fingerprint: str
-  skipped: tuple[str, ...] = ()
-
-  def __call__(self, images: jax.Array) -> models.Outputs:
-    """Features and logits of a batch.
-
-    Args:
-      images: [B, H, W, 3] f32, already in the network's value range.
-
-    Returns:
-      features [B, D] and logits [B, Z], or None without a head.
-    """
-    return _apply(self.module, self.variables, images)
 
 
 @functools.cache
@@ -182,13 +143,14 @@ def _match(
   )
 
 
-def restore(checkpoint: spec.Checkpoint) -> Backbone:
+def restore(checkpoint: spec.Checkpoint) -> backbone.Backbone:
   """Reads a checkpoint's weights into its network.
 
   Args:
     checkpoint: whose `path` is an `.npz` of variables by path, such as
-      `params/conv1/kernel`, of which f16 is widened to f32; or what `tf1.read`
-      takes. Of several architectures, the variables decide.
+      `params/conv1/kernel`, of which f16 is widened to f32; what a reader of
+      `readers` knows; or what `tf1.read` takes. Of several architectures, the
+      variables decide.
 
   Raises:
     FileNotFoundError: if there are no such weights.
@@ -196,6 +158,9 @@ def restore(checkpoint: spec.Checkpoint) -> Backbone:
       another shape than the architecture's, or no finite float.
   """
   path = checkpoint.path
+  reader = readers.find(path)
+  if reader is not None:
+    return reader.restore(checkpoint)
   if path.endswith('.npz'):
     stored, skipped = storage.read_npz(path), ()
   else:
@@ -208,7 +173,7 @@ def restore(checkpoint: spec.Checkpoint) -> Backbone:
     len(stored), checkpoint.name, path, architecture, len(skipped),
     f': {", ".join(skipped[:5])}, …' if skipped else '',
   )  # fmt: skip
-  return Backbone(
+  return backbone.Backbone(
     checkpoint=dataclasses.replace(checkpoint, architecture=architecture),
     module=models.build(
       architecture, num_classes=_find_head(architecture, stored)

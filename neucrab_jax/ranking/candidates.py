@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from neucrab_jax import (
@@ -113,9 +112,8 @@ def _about(
   backbone: checkpoints.Backbone, examples: tasks.Examples, indices: np.ndarray
 ) -> dict[str, Any]:
   """What is known of a checkpoint; unknown stays unknown."""
-  sizes = (leaf.size for leaf in jax.tree.leaves(backbone.variables['params']))
   about = {
-    'num_parameters': sum(sizes),
+    'num_parameters': backbone.num_parameters,
     'fine_tune': functools.partial(_fine_tune, backbone, examples, indices),
   }
   accuracy = backbone.checkpoint.upstream_accuracy

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one thing that every reader gives: a restored network to be called."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from neucrab_jax import models
+from neucrab_jax.checkpoints import spec
+from neucrab_jax.typing import Array
+
+# Of one image alone and of two together, relative to the largest feature.
+_TOLERANCE = 1e-4
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(module: nn.Module, variables: Any, images: Array) -> models.Outputs:
+  return models.infer(module, variables, images)
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+  """A restored network.
+
+  Attributes:
+    checkpoint: where it came from and what it expects.
+    module: the Flax module.
+    variables: its parameters and statistics, f32; of a quantised network its
+      integers, too.
+    fingerprint: SHA-256 of the weights.
+    skipped: names of what else the checkpoint holds: slots of the optimiser,
+      auxiliary heads and the like.
+  """
+
+  checkpoint: spec.Checkpoint
+  module: nn.Module
+  variables: Mapping[str, Any] = dataclasses.field(repr=False)
+  fingerprint: str
+  skipped: tuple[str, ...] = ()
+
+  def __call__(self, images: Array) -> models.Outputs:
+    """Features and logits of a batch.
+
+    Args:
+      images: [B, H, W, 3] f32, already in the network's value range.
+
+    Returns:
+      features [B, D] and logits [B, Z], or None without a head.
+    """
+    return _apply(self.module, self.variables, images)
+
+  @property
+  def num_parameters(self) -> int:
+    """How many numbers were learnt, be they quantised since."""
+    learnt = jax.tree.leaves(self.variables['params'])
+    beside = jax.tree.leaves(self.variables.get('batch_stats', {}))
+    quantised = [
+      leaf
+      for leaf in beside
+      # Zero points are vectors.
+      if leaf.dtype in (np.int8, np.uint8) and leaf.ndim > 1
+    ]
+    return sum(leaf.size for leaf in (*learnt, *quantised))
+
+
+def _probes(checkpoint: spec.Checkpoint) -> np.ndarray:
+  """Two images that no network should confuse: noise, and a gradient."""
+  size = checkpoint.image_size
+  noise = np.random.default_rng(0).integers(0, 256, (size, size, 3))
+  ramp = np.linspace(0, 255, size)
+  gradient = np.stack([ramp, 255 - ramp, ramp / 2], -1)
+  gradient = np.broadcast_to(gradient, (size, size, 3))
+  pixels = np.stack([noise, gradient]).astype(np.float32)
+  return np.asarray(spec.to_value_range(pixels, checkpoint.value_range))
+
+
+def check(backbone: Backbone) -> None:
+  """Runs two images through a network whose file nobody here has written.
+
+  Raises:
+    ValueError: if a feature is not finite, both images get the same ones, or
+      they get others together than one by one.
+  """
+  images = _probes(backbone.checkpoint)
+  together = np.asarray(backbone(images).features)
+  alone = np.concatenate(
+    [np.asarray(backbone(images[i : i + 1]).features) for i in range(2)]
+  )
+  name = backbone.checkpoint.name
+  if not np.isfinite(alone).all():
+    raise ValueError(
+      f'{name} makes NaN or Inf of an image. Are its weights and its '
+      'preprocessing right?'
+    )
+  if alone.shape != together.shape or (
+    np.abs(alone - together).max() > _TOLERANCE * np.abs(alone).max()
+  ):
+    raise ValueError(
+      f'{name} gives two images other features together than one by one.'
+    )
+  if np.array_equal(alone[0], alone[1]):
+    raise ValueError(
+      f'{name} gives two different images the same {alone.shape[1]} features: '
+      'they say nothing.'
+    )

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Readers of files that say themselves what network they are.
+
+A reader is a module with `restore`, which gives a `Backbone` of a `Checkpoint`
+whose `path` it knows by its ending. It reads data, never code, checks sizes
+before it takes memory, tells the preprocessing from the file, and calls
+`backbone.check` on what it made. What is wrong with a file is a ValueError that
+names it. A new reader is one file here, and one line of `_BY_SUFFIX`.
+"""
+
+import importlib
+import pathlib
+from typing import Protocol
+
+from neucrab_jax.checkpoints import backbone, spec
+
+# Ending of a file → module; imported when there is something to read.
+_BY_SUFFIX = {'.onnx': 'neucrab_jax.checkpoints.onnx_files'}
+
+# Between a file and what is chosen within it.
+_CHOICE = '#'
+
+
+class Reader(Protocol):
+  """What the module of a reader has."""
+
+  def restore(self, checkpoint: spec.Checkpoint) -> backbone.Backbone: ...
+
+
+def suffixes() -> tuple[str, ...]:
+  """The endings of files that can be restored without an architecture."""
+  return tuple(_BY_SUFFIX)
+
+
+def split(path: str) -> tuple[str, str]:
+  """The path of a file, and what is chosen within it.
+
+  >>> split('models/x.onnx#pool5')
+  ('models/x.onnx', 'pool5')
+  """
+  for suffix in _BY_SUFFIX:
+    file, found, choice = path.partition(f'{suffix}{_CHOICE}')
+    if found:
+      return file + suffix, choice
+  return path, ''
+
+
+def is_known(path: str) -> bool:
+  """Whether a path ends like a file that can be restored."""
+  return pathlib.PurePath(split(path)[0]).suffix in _BY_SUFFIX
+
+
+def find(path: str) -> Reader | None:
+  """The reader of a file; None if its ending is not known."""
+  suffix = pathlib.PurePath(split(path)[0]).suffix
+  if suffix not in _BY_SUFFIX:
+    return None
+  reader: Reader = importlib.import_module(_BY_SUFFIX[suffix])  # type: ignore
+  return reader

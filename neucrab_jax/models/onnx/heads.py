@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a graph's features and logits are."""
+
+from typing import NamedTuple
+
+from neucrab_jax import spelling
+from neucrab_jax.models.onnx.graph import Graph, Node
+
+# What a graph's outputs are called if it says itself what they are.
+_FEATURES, _LOGITS = 'features', 'logits'
+
+# What may be between a classifier and the output, of one input that matters.
+_PROBABILITIES = {'Softmax', 'LogSoftmax', 'Sigmoid', 'QLinearSoftmax',
+                  'QLinearSigmoid', 'Hardmax'}  # fmt: skip
+_PASSING = {
+  'Identity', 'Cast', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Transpose',
+  'Dropout', 'QuantizeLinear', 'DequantizeLinear', 'GlobalAveragePool',
+  'AveragePool', 'ReduceMean', 'QLinearGlobalAveragePool', 'QLinearAveragePool',
+}  # fmt: skip
+# The same if the other input is known beforehand.
+_WITH_CONSTANT = {'Add', 'Sub', 'Mul', 'Div', 'QLinearAdd', 'QLinearMul'}
+
+# Classifiers: of which input they are a function, and which is the weights.
+_LINEAR = {
+  'Gemm': (0, 1),
+  'MatMul': (0, 1),
+  'MatMulInteger': (0, 1),
+  'FusedMatMul': (0, 1),
+  'QLinearMatMul': (0, 3),
+  'QGemm': (0, 3),
+}
+_CONVOLUTIONS = {
+  'Conv': (0, 1),
+  'FusedConv': (0, 1),
+  'ConvInteger': (0, 1),
+  'QLinearConv': (0, 3),
+}
+
+
+class Ends(NamedTuple):
+  """The values that a network is for.
+
+  Attributes:
+    features: name of the value that the classifier reads.
+    logits: name of what it makes of them; None without one.
+  """
+
+  features: str
+  logits: str | None
+
+
+def _is_known(graph: Graph, name: str) -> bool:
+  """Whether a value depends on no input."""
+  todo, seen = [name], set()
+  inputs = {given.name for given in graph.inputs}
+  while todo:
+    name = todo.pop()
+    if name in inputs:
+      return False
+    node = graph.makers.get(name)
+    if node is not None and id(node) not in seen:
+      seen.add(id(node))
+      todo += filter(None, node.inputs)
+  return True
+
+
+def _shape(graph: Graph, name: str) -> tuple[int, ...]:
+  """The shape of a tensor of weights, which may be made of another."""
+  while name not in graph.variables and name not in graph.constants:
+    node = graph.makers.get(name)
+    if node is None or node.op not in ('Identity', 'Cast', 'QuantizeLinear',
+                                       'DequantizeLinear'):  # fmt: skip
+      return ()
+    name = node.inputs[0]
+  if name in graph.variables:
+    return graph.variables[name].shape
+  return graph.constants[name].shape
+
+
+def _reads(graph: Graph, node: Node) -> str | None:
+  """The value that a classifier reads; None if the node is none."""
+  if node.op in _LINEAR:
+    data, weights = (node.inputs[i] for i in _LINEAR[node.op])
+    if _is_known(graph, weights):
+      return data
+  elif node.op in _CONVOLUTIONS:
+    data, weights = (node.inputs[i] for i in _CONVOLUTIONS[node.op])
+    shape = _shape(graph, weights)
+    one = len(shape) > 2 and set(shape[2:]) == {1}
+    if one and node.get('group', 1) == 1 and _is_known(graph, weights):
+      return data
+  return None
+
+
+def _walk(graph: Graph, output: str) -> Ends | None:
+  """Walks back from an output to what a classifier reads."""
+  name = logits = output
+  while name in graph.makers:
+    node = graph.makers[name]
+    found = _reads(graph, node)
+    if found is not None:
+      return Ends(found, logits)
+    if node.op in _PROBABILITIES:
+      name = logits = node.inputs[0]
+    elif node.op in _PASSING:
+      name = node.inputs[0]
+    elif node.op in _WITH_CONSTANT:
+      free = [each for each in node.inputs if not _is_known(graph, each)]
+      if len(free) != 1:
+        return None
+      (name,) = free
+    else:
+      return None
+  return None
+
+
+def find_ends(graph: Graph, node: str = '') -> Ends:
+  """The values of a graph that are features and logits.
+
+  Args:
+    graph: any.
+    node: the name of a node or of a value that is the features, if that is
+      known.
+
+  Raises:
+    ValueError: if there is no such node, or no classifier can be found.
+  """
+  outputs = graph.outputs
+  if node:
+    named = {each.name: each.outputs[0] for each in graph.nodes if each.name}
+    places = {**named, **{name: name for name in graph.makers}}
+    if node not in places:
+      raise spelling.unknown('node', node, tuple(places))
+    return Ends(places[node], _LOGITS if _LOGITS in outputs else None)
+  if _FEATURES in outputs:
+    return Ends(_FEATURES, _LOGITS if _LOGITS in outputs else None)
+  found = _walk(graph, outputs[0])
+  if found is None:
+    last = [each.name or each.outputs[0] for each in graph.nodes[-5:]]
+    raise ValueError(
+      'its classifier cannot be found: going back from the output '
+      f'{outputs[0]!r} there is no product with weights. Say which node gives '
+      f"the features, as 'FILE.onnx#NODE'; the last ones are {', '.join(last)}."
+      " Or export it with two outputs that are named 'features' and 'logits'."
+    )
+  return found
