@@ -15,7 +15,9 @@ import contextlib
 import os
 import pathlib
 import sys
+import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import platformdirs
@@ -46,6 +48,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, interruption.STATUS
 _LONGEST_LINE = 1200
 
 
+_SHOW_WARNING = warnings.showwarning
 _PACKAGE = pathlib.Path(__file__).parent
 # Where the pages of `configs/` are: in a wheel, and in the repository.
 _CONFIG_FOLDERS = (_PACKAGE / 'configs', _PACKAGE.parent / 'configs')
@@ -176,6 +179,16 @@ def run_app(main: Callable[[list[str]], int], argv: list[str]) -> None:
     sys.exit(INTERRUPTED)
 
 
+def _show_warning(
+  message: Warning | str, category: type[Warning], *where: Any, **options: Any
+) -> None:
+  """Shows a warning of our own as a line, and others as Python does."""
+  if category.__module__.partition('.')[0] == __name__.partition('.')[0]:
+    print(f'warning: {message}', file=sys.stderr)
+  else:
+    _SHOW_WARNING(message, category, *where, **options)
+
+
 def _refuse_run(error: object, folders: Sequence[pathlib.Path]) -> int:
   """Says what was bad, and removes folders of the run if they are empty."""
   for folder in folders:
@@ -216,7 +229,8 @@ def start(main: Callable[[Config, str], int], *, config: str) -> None:
     parts = (folder, *folder.parents)
     made = [part for part in parts if not os.path.exists(part)]
     try:
-      with interruption.handled():
+      with interruption.handled(), warnings.catch_warnings():
+        warnings.showwarning = _show_warning
         return main(_CONFIG.value, workdir)
     except (KeyboardInterrupt, interruption.Interrupted):
       return INTERRUPTED

@@ -3,16 +3,16 @@
 
 Both raise KeyboardInterrupt where the program is, and are remembered: raised
 within a callback of JAX it is swallowed there, and `check` raises it again.
+
+A command imports this before all else: it imports little itself.
 """
 
 import contextlib
 import os
-import pathlib
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -45,7 +45,7 @@ def heed_from_start(module: str) -> None:
   Args:
     module: its `__name__`.
   """
-  script = pathlib.Path(sys.argv[0]).name if sys.argv else ''
+  script = os.path.basename(sys.argv[0]) if sys.argv else ''
   if module != '__main__' and not script.startswith(_SCRIPT):
     return
   for number in _SIGNALS:
@@ -81,7 +81,7 @@ def deferred() -> Iterator[None]:
     check()
 
 
-def _quiet(unraisable: Any) -> None:
+def _quiet(unraisable: 'sys.UnraisableHookArgs') -> None:
   """Says nothing of an interrupt that Python had to drop: it comes again."""
   if not isinstance(unraisable.exc_value, KeyboardInterrupt):
     sys.__unraisablehook__(unraisable)

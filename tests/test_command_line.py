@@ -7,6 +7,7 @@ import pytest
 
 from neucrab_jax import evaluate, finetune, rank
 from tests import in_process
+from tests.tasks import image_folders
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -88,3 +89,22 @@ def test_a_page_of_configs_is_found_from_any_folder(tmp_path, monkeypatch):
     )
     assert status == 0, errors
   assert (tmp_path / 'runs' / 'measure-random' / 'ranking.json').exists()
+
+
+@pytest.mark.filterwarnings('default::UserWarning')
+def test_a_warning_of_ours_is_a_line_and_no_line_of_code(tmp_path):
+  image_folders.make_folder(tmp_path / 'pets')
+  (tmp_path / 'pets' / 'cat' / 'notes.txt').write_text('no image')
+  status, _, errors = in_process.run(
+    'rank',
+    rank.start,
+    f'--config.task.name={tmp_path}/pets',
+    '--config.checkpoints=mini_random',
+    '--config.task.split=tset',
+    f'--workdir={tmp_path}/run',
+  )
+  told, refused = errors.splitlines()
+  assert status == 2
+  assert told.startswith('warning: ')
+  assert '1 .txt' in told
+  assert refused.startswith('rank: ')

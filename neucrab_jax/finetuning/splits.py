@@ -129,8 +129,7 @@ class Splits:
       for role in lacking
     ]
     notes += [
-      f'{part.examples.num_damaged} damaged images of {part.split!r} are left '
-      'out.'
+      f'Damaged images of {part.split!r} left out: {part.examples.num_damaged}.'
       for part in {part.split: part for part in self.parts.values()}.values()
       if part.examples.num_damaged
     ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def _title(ranking: record.Ranking, measures: str) -> str:
   task = ranking.task
   damaged = (
-    f', {task.num_damaged} damaged images left out' if task.num_damaged else ''
+    f', damaged images left out: {task.num_damaged}' if task.num_damaged else ''
   )
   return (
     f'{measures} on {task.name} ({task.split}: '

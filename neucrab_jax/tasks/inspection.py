@@ -68,7 +68,7 @@ class DamagedImagesWarning(UserWarning):
 
   def __init__(self, source: str, faults: Mapping[pathlib.Path, str]):
     super().__init__(
-      f'{source}: {len(faults)} damaged images are left out:{_listed(faults)}'
+      f'{source}: damaged images left out: {len(faults)}.{_listed(faults)}'
     )
 
 

@@ -161,7 +161,9 @@ def test_damaged_images_are_left_out_where_that_is_asked_for(tmp_path):
     (whole / place).unlink()
     (broken / place).write_bytes(b'')
   task = tasks.load(str(broken), skip_damaged=True)
-  with pytest.warns(inspection.DamagedImagesWarning, match='2 damaged images'):
+  with pytest.warns(
+    inspection.DamagedImagesWarning, match='images left out: 2'
+  ):
     found = task.read('train')
   wanted = tasks.load(str(whole), skip_damaged=True).read('train')
   assert (found.num_damaged, wanted.num_damaged) == (2, 0)
