@@ -264,3 +264,24 @@ def test_numbers_beside_raw_bytes(tmp_path):
   onnx.save(model, tmp_path / 'net.onnx')
   backbone = checkpoints.restore(str(tmp_path / 'net.onnx'))
   np.testing.assert_allclose(backbone(IMAGES).logits, wanted()[1], 1e-4, 1e-5)
+
+
+def test_images_that_would_disturb_each_other_are_run_one_by_one(tmp_path):
+  """By scales of the whole batch, as dynamic quantisation has them."""
+  nodes = [
+    helper.make_node(
+      'DynamicQuantizeLinear',
+      ['images'],
+      ['q', 'scale', 'zero'],
+      name='dynamic',
+    ),
+    node('DequantizeLinear', 'q', 'scale', 'zero', 'x'),
+    *small.body('x'),
+    *small.head(),
+  ]
+  backbone = restore(tmp_path, nodes)
+  assert backbone.module.batch == 1
+  loud = np.concatenate([IMAGES, 100 * IMAGES])
+  np.testing.assert_allclose(
+    backbone(loud).features[:3], backbone(IMAGES).features, 1e-4, 1e-6
+  )
