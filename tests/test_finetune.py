@@ -54,7 +54,8 @@ def records(workdir):
     record = json.loads(file.read_text())
     del record['sha256']  # Which is of the seconds, too.
     for timed in (record, *record['trials']):
-      del timed['seconds']
+      for key in ('seconds', 'compile_seconds'):
+        del timed[key]
     found[file.stem] = record
   return found
 
