@@ -176,6 +176,8 @@ def _align(config: Config, folder: pathlib.Path) -> list[_Pair]:
   pairs = []
   for name, group in groups.items():
     predicted, notes = found[name]
+    predicted, joined = joining.join(predicted, accuracies[name])
+    notes = [*joined, *notes]
     pairs += [
       (dataclasses.replace(one, notes=(*one.notes, *notes)), predicted)
       for one in alignment.align(

@@ -17,6 +17,7 @@ import numpy as np
 
 from neucrab_jax import (
   checkpoints,
+  compiling,
   features,
   input_files,
   measures,
@@ -134,20 +135,22 @@ def _compute(
   start = time.perf_counter()
   backbone = checkpoints.restore(checkpoint)
   restored = time.perf_counter()
-  computed = features.compute(
-    backbone,
-    examples,
-    indices=indices,
-    task=task,
-    batch_size=batch_size,
-    cache_dir=cache_dir,
-    advance=advance,
-  )
+  with compiling.watched() as watch:
+    computed = features.compute(
+      backbone,
+      examples,
+      indices=indices,
+      task=task,
+      batch_size=batch_size,
+      cache_dir=cache_dir,
+      advance=advance,
+    )
   return Computed(
     computed.features,
     seconds={
       'restore': restored - start,
-      'extract': time.perf_counter() - restored,
+      'extract': watch.running,
+      'extract_compiling': watch.compiling,
     },
     cached=computed.cached,
     about=_about(backbone, examples, indices),

@@ -61,6 +61,17 @@ class Predictions:
   data: frozenset[str] = frozenset()
 
 
+def _waited(entry: record.Entry) -> dict[str, float]:
+  """Seconds by step, compiling included, as whoever asks waits for it."""
+  waited: dict[str, float] = {}
+  for step, value in entry.seconds.items():
+    step = step.removesuffix(record.COMPILING)
+    # Reading the cache is not what the features cost.
+    if not (entry.cached and step == 'extract'):
+      waited[step] = waited.get(step, 0.0) + value
+  return waited
+
+
 def of_ranking(
   ranking: record.Ranking,
   *,
@@ -87,12 +98,7 @@ def of_ranking(
       entry.score,
       source=str(source),
       resamples=resamples.get(entry.checkpoint, ()),
-      # Reading the cache is not what the features cost.
-      seconds={
-        step: value
-        for step, value in entry.seconds.items()
-        if not (entry.cached and step == 'extract')
-      },
+      seconds=_waited(entry),
     )
   return Predictions(
     measure=ranking.measure.name,

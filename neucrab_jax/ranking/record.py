@@ -16,6 +16,8 @@ from neucrab_jax import storage
 from neucrab_jax.environment import Environment
 
 SCHEMA = 1
+# What the name of a step ends in, of which only the compiling is meant.
+COMPILING = '_compiling'
 FILE = 'ranking.json'
 
 _TIED = 'Its score is shared: the order within the tie means nothing.'
@@ -23,7 +25,9 @@ _TIED = 'Its score is shared: the order within the tie means nothing.'
 _SECONDS_DIGITS = 3
 
 
-class Score(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Score(
+  msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
   """What a measure says of one checkpoint, kept for the next run.
 
   Attributes:
@@ -34,6 +38,7 @@ class Score(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resamples: the scores of resampled examples.
     seconds: that scoring took.
     warnings: what a reader should know.
+    compile_seconds: that compiling for it took beside these.
   """
 
   key: str
@@ -43,6 +48,7 @@ class Score(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   resamples: tuple[float, ...]
   seconds: float
   warnings: tuple[str, ...]
+  compile_seconds: float = 0.0
 
 
 class Task(
@@ -105,7 +111,8 @@ class Entry(
     score_std: see `Score`.
     score_stderr: see `Score`.
     feature_dim: D.
-    seconds: by step, such as 'restore', 'extract' and 'score'.
+    seconds: by step, such as 'restore', 'extract' and 'score'; of compiling for
+      one, as 'extract_compiling', apart.
     cached: whether the features were found in the cache.
     fingerprint: SHA-256 of the features.
     warnings: what a reader should know.
@@ -124,6 +131,12 @@ class Entry(
   fingerprint: str
   warnings: tuple[str, ...]
   above_next: float | None = None
+
+  @property
+  def compile_seconds(self) -> float:
+    """Of all steps; the first network of an architecture has most of them."""
+    steps = self.seconds.items()
+    return sum(value for step, value in steps if step.endswith(COMPILING))
 
 
 class Skip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -194,7 +207,11 @@ def in_order(scored: Sequence[Scored]) -> tuple[Entry, ...]:
       ]
       above_next = sum(above) / len(above)
     tied = (_TIED,) if scores.count(one.score.score) > 1 else ()
-    seconds = {**one.seconds, 'score': one.score.seconds}
+    seconds = {
+      **one.seconds,
+      'score': one.score.seconds,
+      f'score{COMPILING}': one.score.compile_seconds,
+    }
     placed.append(
       Entry(
         rank=place + 1,
@@ -204,7 +221,10 @@ def in_order(scored: Sequence[Scored]) -> tuple[Entry, ...]:
         score_stderr=one.score.score_stderr,
         feature_dim=one.feature_dim,
         seconds={
-          step: round(value, _SECONDS_DIGITS) for step, value in seconds.items()
+          step: round(value, _SECONDS_DIGITS)
+          for step, value in seconds.items()
+          # Most are spared it by those before them.
+          if value or not step.endswith(COMPILING)
         },
         cached=one.cached,
         fingerprint=one.fingerprint,

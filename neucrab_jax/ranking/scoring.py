@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from absl import logging
 
 from neucrab_jax import (
+  compiling,
   environment,
   interruption,
   measures,
@@ -77,21 +77,22 @@ class Scorer:
     )
 
   def _score(self, computed: candidates.Computed, *, key: str) -> record.Score:
-    start = time.perf_counter()
-    evaluation = measures.evaluate(
-      self.measure,
-      **computed.inputs(),
-      seed=self._seed,
-      num_resamples=self._num_resamples,
-      **self.options,
-    )
+    with compiling.watched() as watch:
+      evaluation = measures.evaluate(
+        self.measure,
+        **computed.inputs(),
+        seed=self._seed,
+        num_resamples=self._num_resamples,
+        **self.options,
+      )
     return record.Score(
       key=key,
       score=evaluation.score,
       score_std=evaluation.std,
       score_stderr=evaluation.stderr,
       resamples=evaluation.resamples,
-      seconds=time.perf_counter() - start,
+      seconds=watch.running,
+      compile_seconds=watch.compiling,
       warnings=evaluation.warnings,
     )
 

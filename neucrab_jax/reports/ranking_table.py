@@ -26,6 +26,10 @@ def _title(ranking: record.Ranking, measures: str) -> str:
   )
 
 
+# What is less rounds to none.
+_SHOWN_SECONDS = 0.05
+
+
 def _number(value: float | None) -> str:
   return '' if value is None else f'{value:.4f}'
 
@@ -36,6 +40,8 @@ def _table(ranking: record.Ranking) -> table.Table:
   caption = f'{measure.variant}; ± is one {measure.spread}; '
   if measure.num_resamples:
     caption += 'holds: share of resamples above the next; '
+  if any(e.compile_seconds >= _SHOWN_SECONDS for e in ranking.ranking):
+    caption += 'seconds: + those of compiling; '
   rows = table.Table(
     title=_title(ranking, measure.name), caption=caption + 'larger is better'
   )
@@ -43,7 +49,10 @@ def _table(ranking: record.Ranking) -> table.Table:
     rows.add_column(column, justify='right')
   rows.columns.insert(1, table.Column('checkpoint', overflow='fold'))
   for entry in ranking.ranking:
-    seconds = sum(entry.seconds.values())
+    compiling = entry.compile_seconds
+    seconds = f'{sum(entry.seconds.values()) - compiling:.1f}'
+    if compiling >= _SHOWN_SECONDS:
+      seconds += f' + {compiling:.1f}'
     holds = entry.above_next
     rows.add_row(
       str(entry.rank),
@@ -52,7 +61,7 @@ def _table(ranking: record.Ranking) -> table.Table:
       _number(entry.score_std),
       '' if holds is None else f'{holds:.0%}',
       str(entry.feature_dim),
-      f'{seconds:.1f}' + (' (cached)' if entry.cached else ''),
+      seconds + ' (cached)' * entry.cached,
     )
   return rows
 
