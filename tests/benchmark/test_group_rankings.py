@@ -11,6 +11,7 @@ from configs import measures as measures_config
 from configs import neucrab_mini as mini_config
 from neucrab_jax import checkpoints, interruption, measures, storage
 from neucrab_jax.benchmark import run
+from neucrab_jax.checkpoints import references
 from neucrab_jax.features import extraction
 from tests.ranking import ranked
 
@@ -125,7 +126,7 @@ def test_a_failing_checkpoint_does_not_take_the_others_down(
   damaged = tmp_path / 'damaged.npz'
   damaged.write_bytes(b'no weights')
   monkeypatch.setattr(
-    checkpoints,
+    references,
     'get',
     lambda name: (
       dataclasses.replace(get(name), path=str(damaged))

@@ -11,6 +11,7 @@ import pytest
 from configs import measure as measure_config
 from configs import nleep as nleep_config
 from neucrab_jax import checkpoints, interruption, measures, storage, tasks
+from neucrab_jax.checkpoints import references
 from neucrab_jax.features import extraction
 from neucrab_jax.ops import stratified
 from neucrab_jax.ranking import predictions, record
@@ -36,7 +37,7 @@ def broken(monkeypatch, tmp_path):
   weights = tmp_path / 'damaged.npz'
   weights.write_bytes(pathlib.Path(get(PAIR[1]).path).read_bytes()[:5000])
   monkeypatch.setattr(
-    checkpoints,
+    references,
     'get',
     lambda name: (
       dataclasses.replace(get(name), path=str(weights))
