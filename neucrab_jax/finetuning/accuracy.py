@@ -21,9 +21,6 @@ from neucrab_jax.finetuning.trainer import TrialResult
 
 # How likely guessing would be to do as well as a trial that counts as sane.
 _GUESSING = 0.05
-# Times the loss of guessing, ln C, with which a head of zeros begins: beyond,
-# training has led away.
-_FAR_ABOVE = 2.0
 # Standard errors by which the test accuracy may exceed the validation accuracy
 # before something other than luck is likelier.
 _SUSPICIOUS = 3.0
@@ -52,10 +49,9 @@ def _why_diverged(
   """None also for a trial that has learned nothing yet."""
   if not result.finite:
     return 'loss'
-  loss = result.curve[-1].loss
-  is_far = loss is not None and loss > _FAR_ABOVE * math.log(num_classes)
   at_chance = result.validation_accuracy <= level
-  return 'chance' if at_chance and is_far else None
+  away = record.led_away(result.curve, num_classes)
+  return 'chance' if at_chance and away else None
 
 
 def choose(results: Sequence[TrialResult], *, level: float) -> list[int]:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `Accuracy` record: one JSON file for a checkpoint and a task."""
 
+import math
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -99,6 +101,17 @@ class Trial(
   compile_seconds: float = 0.0
 
 
+# Times the loss of guessing, ln C, with which a head of zeros begins: beyond,
+# training has led away.
+_FAR_ABOVE = 2.0
+
+
+def led_away(curve: Sequence[Point], num_classes: int) -> bool:
+  """Whether training ended far above the loss of guessing."""
+  loss = curve[-1].loss if curve else None
+  return loss is not None and loss > _FAR_ABOVE * math.log(num_classes)
+
+
 class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   """What an accuracy is of, known before training.
 
@@ -152,10 +165,19 @@ class Accuracy(
   @property
   def doubt(self) -> str:
     """Why the accuracy is none to judge by, in a word or two; or nothing."""
-    if self.diverged:
-      return 'diverged'
-    at_chance = all(trial.diverged or trial.at_chance for trial in self.trials)
-    return 'no better than guessing' if at_chance else ''
+    if not self.trials or not all(
+      trial.diverged or trial.at_chance for trial in self.trials
+    ):
+      return 'diverged' if self.diverged else ''
+    classes = self.task.num_classes
+    # Records of before called both the same.
+    undertrained = [
+      trial
+      for trial in self.trials
+      if trial.at_chance
+      or (trial.diverged == 'chance' and not led_away(trial.curve, classes))
+    ]
+    return 'no better than guessing' if undertrained else 'diverged'
 
   def chosen_trials(self) -> tuple[Trial, ...]:
     return tuple(self.trials[index] for index in self.chosen)

@@ -5,6 +5,7 @@ Axes: N examples.
 """
 
 import functools
+import math
 import os
 import pathlib
 import warnings
@@ -91,8 +92,10 @@ def load(
     raise ValueError(
       f'class_depth must be at least 1, the sub-folders, not {class_depth}.'
     )
-  if not max_megapixels > 0:
-    raise ValueError(f'max_megapixels must be positive, not {max_megapixels}.')
+  if not 0 < max_megapixels < math.inf:
+    raise ValueError(
+      f'max_megapixels must be a positive number, not {max_megapixels}.'
+    )
   root = pathlib.Path(os.path.expanduser(name))
   splits = class_folders.find_splits(root, depth=class_depth)
 

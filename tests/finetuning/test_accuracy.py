@@ -3,6 +3,7 @@ import csv
 import dataclasses
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from scipy import stats
@@ -138,6 +139,20 @@ def test_what_is_undertrained_has_not_diverged(other):
   assert summary.doubt == 'no better than guessing'
   assert 'No trial is better than guessing' in summary.warnings[0]
   assert 'diverged' not in summary.warnings[0]
+
+
+@pytest.mark.parametrize(
+  ('losses', 'doubt'),
+  [((9.0, 9.0), 'diverged'), ((9.0, 1.4), 'no better than guessing')],
+)
+def test_of_older_records_the_curve_tells_what_chance_was(losses, doubt):
+  summary, _ = summarise([outcome(0.25, loss=loss) for loss in losses], 0.25)
+  trials = [
+    msgspec.structs.replace(trial, diverged='chance', at_chance=False)
+    for trial in summary.trials
+  ]
+  old = msgspec.structs.replace(summary, trials=tuple(trials), diverged=True)
+  assert old.doubt == doubt
 
 
 def test_seconds_of_compiling_are_apart():

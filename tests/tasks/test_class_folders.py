@@ -65,6 +65,12 @@ def test_images_beside_deeper_classes_are_said(root):
   assert task.class_names == ('cat', 'dog/big', 'emu')
 
 
+@pytest.mark.parametrize('limit', [0, -1.0, float('inf'), float('nan')])
+def test_a_limit_of_pixels_that_cannot_be(root, limit):
+  with pytest.raises(ValueError, match='must be a positive number'):
+    tasks.load(str(root), max_megapixels=limit)
+
+
 @pytest.mark.parametrize('depth', [0, -1])
 def test_a_depth_that_cannot_be(root, depth):
   with pytest.raises(ValueError, match=f'at least 1.*not {depth}'):
