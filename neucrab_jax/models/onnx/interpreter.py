@@ -4,10 +4,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from neucrab_jax.models.onnx import graph as graph_lib
-from neucrab_jax.models.onnx import operators, values
+from neucrab_jax.models.onnx import layout, operators, values
 from neucrab_jax.models.onnx.graph import Graph, Node
 
 
@@ -22,7 +20,7 @@ def _call(node: Node, known: Mapping[str, Any]) -> tuple[Any, ...]:
   if node.op == operators.CONDITIONAL and not node.domain:
     return _branch(node, known)
   inputs = [known[name] if name else None for name in node.inputs]
-  found = operators.find(node)(node, values.namespace(inputs), *inputs)
+  found = layout.call(node, operators.find(node), inputs)
   return found if isinstance(found, tuple) else (found,)
 
 
@@ -46,9 +44,9 @@ def run(
       found = _call(node, known)
       for output in found:
         if output is not None:
-          values.check_size(np.shape(output))
+          values.check_size(output.shape)
     except Exception as error:  # Whatever a foreign graph provokes.
       reason = str(error).partition('\n')[0] or type(error).__name__
       raise ValueError(f'{node} cannot be computed: {reason}') from error
     known.update(zip(node.outputs, found, strict=False))
-  return [known[name] for name in wanted]
+  return [layout.plain(known[name]) for name in wanted]

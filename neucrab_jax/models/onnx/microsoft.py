@@ -55,7 +55,7 @@ def _check_channels_first(node: Node) -> None:
 
 def _global_average(node: Node, x: Any) -> Any:
   _check_channels_first(node)
-  return jnp.mean(x, tuple(range(2, x.ndim)), keepdims=True)
+  return jnp.mean(x, tuple(range(1, x.ndim - 1)), keepdims=True)
 
 
 def _average(node: Node, x: Any) -> Any:

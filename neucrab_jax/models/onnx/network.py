@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from neucrab_jax.models.onnx import graph as graph_lib
-from neucrab_jax.models.onnx import interpreter
+from neucrab_jax.models.onnx import interpreter, layout
 from neucrab_jax.models.outputs import Outputs
 from neucrab_jax.typing import Array
 
@@ -83,16 +83,16 @@ class Network(nn.Module):
     (given,) = self.graph.inputs
     if self.reversed_channels:
       images = images[..., ::-1]
-    if not self.channels_last:
-      images = jnp.transpose(images, (0, 3, 1, 2))
     if given.dtype != 'float32':
       limits = jnp.iinfo(given.dtype)
       images = jnp.clip(jnp.round(images), limits.min, limits.max)
       images = images.astype(given.dtype)
 
     def run(images: Any) -> list[jax.Array]:
+      # What ONNX has second is last already.
+      value = images if self.channels_last else layout.Maps(images)
       found = interpreter.run(
-        self.graph, {**variables, given.name: images}, wanted
+        self.graph, {**variables, given.name: value}, wanted
       )
       found = [jnp.asarray(value).astype(jnp.float32) for value in found]
       # Whatever its shape is, the first axis is that of images.

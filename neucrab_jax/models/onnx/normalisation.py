@@ -29,7 +29,8 @@ def _batch(
   epsilon = np.float32(node.get('epsilon', 1e-5))
   factor = scale / xp.sqrt(variance + epsilon)
   shift = bias - mean * factor
-  return x * _per_channel(x, factor) + _per_channel(x, shift)
+  # The channels come last; see `layout`.
+  return x * factor + shift
 
 
 def standardise(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:

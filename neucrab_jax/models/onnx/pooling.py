@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pools.
+"""Pools; maps come and go with their channels last, see `layout`.
 
 Axes: B batch, C channels, and any number of axes of space.
 """
@@ -20,41 +20,41 @@ _SMALL = 64
 
 
 def _space(x: Any) -> tuple[int, ...]:
-  return tuple(range(2, x.ndim))
+  return tuple(range(1, x.ndim - 1))
 
 
 def _max(node: Node, xp: Any, x: Any) -> Any:
   if len([output for output in node.outputs if output]) > 1:
     raise ValueError('the places of the maxima are not known here')
-  where = windows.find(node, x.shape[2:], node.get('kernel_shape'))
+  where = windows.find(node, x.shape[1:-1], node.get('kernel_shape'))
   is_float = jnp.issubdtype(x.dtype, jnp.floating)
   least = -jnp.inf if is_float else jnp.iinfo(x.dtype).min
   x = jnp.asarray(x)
   if math.prod(where.size) <= _SMALL:
-    seen = windows.places(jnp, x, where, fill=least)
+    seen = windows.places(x, where, fill=least)
     return functools.reduce(jnp.maximum, seen)
   return jax.lax.reduce_window(
     x,
     jnp.asarray(least, x.dtype),
     jax.lax.max,
-    window_dimensions=(1, 1, *where.size),
-    window_strides=(1, 1, *where.strides),
-    padding=[(0, 0), (0, 0), *where.all_pads],
-    window_dilation=(1, 1, *where.dilations),
+    window_dimensions=(1, *where.size, 1),
+    window_strides=(1, *where.strides, 1),
+    padding=[(0, 0), *where.all_pads, (0, 0)],
+    window_dilation=(1, *where.dilations, 1),
   )
 
 
 def _sum(x: Any, where: windows.Windows) -> jax.Array:
   if math.prod(where.size) <= _SMALL:
-    return functools.reduce(jnp.add, windows.places(jnp, x, where, fill=0))
+    return functools.reduce(jnp.add, windows.places(x, where, fill=0))
   return jax.lax.reduce_window(
     x,
     jnp.zeros((), x.dtype),
     jax.lax.add,
-    window_dimensions=(1, 1, *where.size),
-    window_strides=(1, 1, *where.strides),
-    padding=[(0, 0), (0, 0), *where.all_pads],
-    window_dilation=(1, 1, *where.dilations),
+    window_dimensions=(1, *where.size, 1),
+    window_strides=(1, *where.strides, 1),
+    padding=[(0, 0), *where.all_pads, (0, 0)],
+    window_dilation=(1, *where.dilations, 1),
   )
 
 
@@ -62,16 +62,16 @@ def average(node: Node, x: Any) -> jax.Array:
   """The average of each window, by the attributes of a node."""
   x = jnp.asarray(x)
   size = node.get('kernel_shape')
-  where = windows.find(node, x.shape[2:], size)
-  if tuple(size) == x.shape[2:] and not any(map(sum, where.all_pads)):
+  where = windows.find(node, x.shape[1:-1], size)
+  if tuple(size) == x.shape[1:-1] and not any(map(sum, where.all_pads)):
     return jnp.mean(x, _space(x), keepdims=True)
   pads = bool(node.get('count_include_pad', 0))
-  return _sum(x, where) / windows.covered(where, x.shape[2:], pads=pads)
+  return _sum(x, where) / windows.covered(where, x.shape[1:-1], pads=pads)
 
 
 def _lp(node: Node, xp: Any, x: Any) -> Any:
   p = node.get('p', 2)
-  where = windows.find(node, x.shape[2:], node.get('kernel_shape'))
+  where = windows.find(node, x.shape[1:-1], node.get('kernel_shape'))
   return _sum(jnp.abs(x) ** p, where) ** (1 / p)
 
 

@@ -112,11 +112,9 @@ def _conv(
   y = convolution.convolve(
     node, _shifted(x, x_zero), _shifted(kernel, kernel_zero, 0)
   )
-  shape = [-1, *[1] * (y.ndim - 2)]
   if bias is not None:
-    y = y + bias.reshape(shape).astype(jnp.float32)
+    y = y + bias.astype(jnp.float32)
   scale = x_scale.reshape(()) * kernel_scale.reshape(-1)
-  scale = scale.reshape(shape) if scale.size > 1 else scale.reshape(())
   return quantise(y * scale, y_scale, y_zero, y_zero.dtype)
 
 

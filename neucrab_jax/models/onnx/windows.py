@@ -100,12 +100,13 @@ def find(node: Node, space: Sequence[int], size: Sequence[int]) -> Windows:
   )
 
 
-def places(xp: Any, x: Any, windows: Windows, *, fill: float) -> list[Any]:
-  """What each place of the windows sees, as maps [B, C, *counts]."""
-  padded = xp.pad(x, [(0, 0), (0, 0), *windows.all_pads], constant_values=fill)
+def places(x: Any, windows: Windows, *, fill: float) -> list[Any]:
+  """What each place of the windows sees of [B, *space, C], as such maps."""
+  pads = [(0, 0), *windows.all_pads, (0, 0)]
+  padded = jnp.pad(x, pads, constant_values=fill)
   seen = []
   for place in itertools.product(*map(range, windows.size)):
-    chosen = [slice(None), slice(None)]
+    chosen = [slice(None)]
     for index, dilation, stride, count in zip(
       place, windows.dilations, windows.strides, windows.counts, strict=True
     ):
@@ -116,7 +117,11 @@ def places(xp: Any, x: Any, windows: Windows, *, fill: float) -> list[Any]:
 
 
 def covered(windows: Windows, space: Sequence[int], *, pads: bool) -> Any:
-  """How many places of each window are on the map, or on its padding too."""
+  """How many places of each window are on the map, or on its padding too.
+
+  Returns:
+    [*counts, 1]
+  """
   total = np.ones((), np.float32)
   for axis, side in enumerate(space):
     low, high = windows.pads[axis]
@@ -126,4 +131,4 @@ def covered(windows: Windows, space: Sequence[int], *, pads: bool) -> Any:
     least, most = (-low, side + high) if pads else (0, side)
     number = ((positions >= least) & (positions < most)).sum(1)
     total = total[..., None] * number.astype(np.float32)
-  return jnp.asarray(total)
+  return jnp.asarray(total)[..., None]
