@@ -35,6 +35,7 @@ _ROUTES = {
   'settings': 4,
   'weights': 2,
   'archives': 1,
+  'onnx': 1,
 }
 _ORDER = [name for name, share in _ROUTES.items() for _ in range(share)]
 
@@ -49,6 +50,7 @@ def _make(route: str, rng: np.random.Generator, folder: pathlib.Path):
   from experiments.attack import (
     arrays,
     feature_files,
+    graphs,
     images,
     own_records,
     records,
@@ -69,6 +71,7 @@ def _make(route: str, rng: np.random.Generator, folder: pathlib.Path):
     'settings': settings.make,
     'weights': weights.make,
     'archives': weights.make_archive,
+    'onnx': graphs.make,
   }
   return makers[route](rng, folder)
 

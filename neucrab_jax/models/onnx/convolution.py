@@ -66,7 +66,7 @@ def _by_places(
   return total.reshape(*total.shape[:-2], groups * outside)
 
 
-def convolve(node: Node, x: Any, kernel: Any, bias: Any = None) -> jax.Array:
+def convolve(node: Node, x: Any, kernel: Any, bias: Any = None) -> Any:
   """A convolution by the attributes of a node.
 
   Args:
