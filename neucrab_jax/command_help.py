@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import io
 import pathlib
+import sys
 import textwrap
 import tokenize
 import types
@@ -124,16 +125,17 @@ def describe_config(given: str) -> str:
     given: path of the page, and maybe an argument after a colon.
   """
   file, colon, argument = given.partition(':')
-  page = pathlib.Path(file)
+  page, about = pathlib.Path(file), ''
   try:
+    about = ast.get_docstring(ast.parse(page.read_text('utf-8'))) or ''
     module = _load(page)
     config = module.get_config(*([argument] if colon else [])).to_dict()
   # The page is a program, and may be anyone's.
   except Exception as error:
     return (
-      f'The settings of {given!r} cannot be shown: {error}\nWhich there are '
-      'may be a matter of what stands after a colon, as in '
-      '--config=configs/measure.py:knn --help.\n'
+      f'{page.name}: {about}\n\nThe settings of {given!r} cannot be shown: '
+      f'{error}\nWhich there are may be a matter of what stands after a colon, '
+      'as in --config=configs/measure.py:knn --help.\n'
     )
   own, used = _texts(module), _used_texts(module)
   entries = [
@@ -144,7 +146,6 @@ def describe_config(given: str) -> str:
     )
     for path, value in _settings(config)
   ]
-  about = inspect.getdoc(module) or ''
   return (
     f'{page.name}{colon}{argument}: {about}\n\nIts settings, with their '
     'defaults:\n\n' + '\n'.join(entries) + '\n'
@@ -167,6 +168,9 @@ def show(
     names: of its flags.
     config: the page that it would run, if it takes one.
   """
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    # A page may say anything, and a terminal may have ASCII alone.
+    sys.stdout.reconfigure(errors='replace')
   print(f'{inspect.cleandoc(about or "")}\n\nFlags:\n')
   print('\n'.join(map(_describe_flag, names)))
   if config is not None:

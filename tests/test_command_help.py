@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What --help says, and that all pages' settings are in it."""
 
+import io
 import pathlib
+import sys
 
 import pytest
 
@@ -37,7 +39,12 @@ CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
     (
       rank,
       ['--config=measure.py', '--help'],
-      ['--workdir', "Unknown measure ''", '--config=configs/measure.py:knn'],
+      [
+        '--workdir',
+        'is one of `measures.names()`',
+        "Unknown measure ''",
+        '--config=configs/measure.py:knn',
+      ],
     ),
     (
       finetune,
@@ -97,6 +104,23 @@ def test_a_page_of_a_user_is_described_by_its_own_comments(tmp_path):
   text = command_help.describe_config(str(page))
   assert "--config.part.hash='#'\n      One thing, in two lines. And" in text
   assert '--config.bare=1\n  --' in text
+
+
+def test_where_there_is_only_ascii_help_is_given_all_the_same(
+  tmp_path, monkeypatch
+):
+  page = tmp_path / 'mine.py'
+  page.write_text(
+    '"""Kendall\'s \u03c4."""\nimport ml_collections\n'
+    'def get_config():\n'
+    '  return ml_collections.ConfigDict({"name": "\u03c4"})\n',
+    encoding='utf-8',
+  )
+  raw = io.BytesIO()
+  monkeypatch.setattr('sys.stdout', io.TextIOWrapper(raw, encoding='ascii'))
+  command_help.show('About \u03c4.', names=['workdir'], config=str(page))
+  sys.stdout.flush()
+  assert b"--config.name='?'" in raw.getvalue()
 
 
 @pytest.mark.parametrize('argv', [['x', 'help'], ['x', '--helper'], ['x']])
