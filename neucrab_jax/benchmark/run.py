@@ -80,14 +80,22 @@ def _prepare_rankings(
   tasks = [name.strip() for name in config.tasks.split(',') if name.strip()]
   if not tasks:
     raise ValueError("No task is chosen. Give --config.tasks='digits,photos'.")
-  runs = []
+  runs: dict[str, ranking_run.Run] = {}
   for name in tasks:
     wanted: Config = ml_collections.ConfigDict(config.rank.to_dict())
     wanted.checkpoints = chosen
     wanted.task.name = name
     place = folder / pathlib.Path(name).name
-    runs.append(ranking_run.prepare(wanted, str(place)))
-  return runs
+    run = ranking_run.prepare(wanted, str(place))
+    task = run.candidates.task
+    same = runs.setdefault(task.name, run)
+    # The same task, written in two ways, is ranked once.
+    if same.candidates.task.data.isdisjoint(task.data):
+      raise ValueError(
+        f'{same.config.task.name!r} and {name!r} are different tasks of one '
+        f'name, {task.name!r}. Rename one of them.'
+      )
+  return list(runs.values())
 
 
 def _restrict(

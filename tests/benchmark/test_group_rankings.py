@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from configs import measures as measures_config
@@ -203,6 +204,34 @@ def test_bad_input_is_refused_before_any_work(
   with pytest.raises(ValueError, match=message):
     evaluate(config, str(tmp_path))
   assert not (tmp_path / 'evaluation.json').exists()
+
+
+@pytest.fixture
+def signs(tmp_path):
+  """Two files of one name, and of different images."""
+  rng = np.random.default_rng(0)
+  files = [tmp_path / place / 'signs.npz' for place in 'ab']
+  for file in files:
+    file.parent.mkdir()
+    images = rng.integers(256, size=(60, 8, 8)).astype(np.uint8)
+    np.savez(file, images=images, labels=np.arange(60) % 3)
+  return files
+
+
+def test_one_task_is_ranked_once_however_it_is_written(
+  signs, config, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  config.rank.task.num_examples = 0
+  config.tasks = f'digits,digits,{signs[0]},./a/signs.npz,a//signs.npz'
+  found = run._prepare_rankings(config, 'mini_random', tmp_path / 'rankings')
+  assert [each.candidates.task.name for each in found] == [
+    'digits',
+    'signs.npz',
+  ]
+  config.tasks += f',{signs[1]}'
+  with pytest.raises(ValueError, match=r"tasks of one name, 'signs\.npz'"):
+    run._prepare_rankings(config, 'mini_random', tmp_path / 'rankings')
 
 
 def test_the_miniature_is_ranked_with_the_settings_of_any_ranking():
