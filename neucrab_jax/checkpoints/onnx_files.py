@@ -142,6 +142,7 @@ def _build(
     # Because of one that is not known, maybe.
     onnx_models.check_known(whole.nodes)
     raise
+  whole, ends = onnx_models.as_numbers(whole, ends)
   graph = _keep(whole, ends)
   onnx_models.check_known(graph.nodes)
   told = {entry.key: entry.value for entry in model.metadata_props}

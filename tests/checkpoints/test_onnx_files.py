@@ -285,3 +285,58 @@ def test_images_that_would_disturb_each_other_are_run_one_by_one(tmp_path):
   np.testing.assert_allclose(
     backbone(loud).features[:3], backbone(IMAGES).features, 1e-4, 1e-6
   )
+
+
+def integers(scale, zero, name):
+  """Tensors of a scale and a zero point, and their names."""
+  names = (f'{name}.s', f'{name}.z')
+  return names, dict(
+    zip(names, (np.float32(scale), np.uint8(zero)), strict=True)
+  )
+
+
+def test_integers_are_given_as_the_numbers_that_they_are(tmp_path):
+  weights = small.weights()['head.w'].T
+  a, tensors = integers(0.01, 3, 'a')
+  w, more = integers(np.abs(weights).max() / 127, 128, 'w')
+  y, most = integers(0.02, 120, 'y')
+  scaled = np.rint(weights / more['w.s']) + 128
+  nodes = [
+    *small.body(),
+    node('QuantizeLinear', 'pooled', *a, 'q'),
+    node('QLinearMatMul', 'q', *a, 'integers', *w, *y, 'product'),
+    helper.make_node(
+      'QLinearSoftmax', ['product', *y, *y], ['probs'],
+      domain='com.microsoft', axis=1,
+    ),
+    node('DequantizeLinear', 'probs', *y, 'logits'),
+  ]  # fmt: skip
+  tensors = {**tensors, **more, **most, 'integers': scaled.astype('u1')}
+  backbone = restore(tmp_path, nodes, tensors=tensors)
+  outputs = backbone(IMAGES)
+  features, _ = wanted()
+  clipped = np.clip(features, -0.03, 2.52)
+  np.testing.assert_allclose(outputs.features, clipped, 0, 0.006)
+  biasless = clipped @ weights
+  np.testing.assert_allclose(outputs.logits, biasless, 0, 0.05)
+
+
+def test_a_classifier_that_is_quantised_as_it_goes(tmp_path):
+  weights = small.weights()['head.w'].T
+  w, tensors = integers(np.abs(weights).max() / 127, 128, 'w')
+  scaled = np.rint(weights / tensors['w.s']) + 128
+  nodes = [
+    *small.body(),
+    helper.make_node('DynamicQuantizeLinear', ['pooled'], ['q', 's', 'z']),
+    node('MatMulInteger', 'q', 'integers', 'z', w[1], 'sums'),
+    node('Cast', 'sums', 'floats', to=TensorProto.FLOAT),
+    node('Mul', 's', w[0], 'scale'),
+    node('Mul', 'floats', 'scale', 'product'),
+    node('Add', 'product', 'head.b', 'logits'),
+  ]
+  tensors = {**tensors, 'integers': scaled.astype('u1')}
+  backbone = restore(tmp_path, nodes, tensors=tensors)
+  features, logits = wanted()
+  outputs = backbone(IMAGES)
+  np.testing.assert_allclose(outputs.features, features, 1e-4, 1e-5)
+  np.testing.assert_allclose(outputs.logits, logits, 0, 0.05)

@@ -12,6 +12,7 @@ from neucrab_jax.models.onnx.graph import Input as Input
 from neucrab_jax.models.onnx.graph import Node as Node
 from neucrab_jax.models.onnx.graph import Variable as Variable
 from neucrab_jax.models.onnx.heads import Ends as Ends
+from neucrab_jax.models.onnx.heads import as_numbers as as_numbers
 from neucrab_jax.models.onnx.heads import find_ends as find_ends
 from neucrab_jax.models.onnx.network import Network as Network
 from neucrab_jax.models.onnx.operators import check_known as check_known

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a graph's features and logits are."""
 
+import dataclasses
 from typing import NamedTuple
 
 from neucrab_jax import spelling
@@ -37,6 +38,35 @@ _CONVOLUTIONS = {
 }
 
 
+# Where integers are said to be what numbers: the inputs of the operator that
+# makes them, scale and zero point.
+_SCALES = {
+  'QuantizeLinear': (1, 2),
+  'QLinearConcat': (0, 1),
+  **dict.fromkeys(
+    ('QLinearConv', 'QLinearMatMul', 'QLinearAdd', 'QLinearMul'), (6, 7)
+  ),
+  'QGemm': (7, 8),
+  **dict.fromkeys(
+    (
+      'QLinearGlobalAveragePool',
+      'QLinearAveragePool',
+      'QLinearSigmoid',
+      'QLinearLeakyRelu',
+      'QLinearSoftmax',
+    ),
+    (3, 4),
+  ),
+}
+# What moves integers and leaves them what they are.
+_MOVING = {
+  'Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Transpose',
+  'MaxPool', 'GlobalMaxPool', 'Slice', 'Split', 'Gather',
+}  # fmt: skip
+# Integers by a scale that is found for each batch.
+_DYNAMIC = 'DynamicQuantizeLinear'
+
+
 class Ends(NamedTuple):
   """The values that a network is for.
 
@@ -62,6 +92,27 @@ def _is_known(graph: Graph, name: str) -> bool:
       seen.add(id(node))
       todo += filter(None, node.inputs)
   return True
+
+
+def _is_dynamic_scale(graph: Graph, name: str) -> bool:
+  """Whether a value is the scale of what was quantised on the way.
+
+  It may be multiplied by that of the weights.
+  """
+  todo, seen, found = [name], set(), False
+  while todo:
+    name = todo.pop()
+    node = graph.makers.get(name)
+    if node is None or name in seen:
+      continue
+    seen.add(name)
+    if node.op == _DYNAMIC and name == node.outputs[1]:
+      found = True
+    elif node.op == 'Mul':
+      todo += node.inputs
+    elif not _is_known(graph, name):
+      return False
+  return found
 
 
 def _shape(graph: Graph, name: str) -> tuple[int, ...]:
@@ -98,6 +149,9 @@ def _walk(graph: Graph, output: str) -> Ends | None:
   while name in graph.makers:
     node = graph.makers[name]
     found = _reads(graph, node)
+    quantiser = graph.makers.get(found) if found else None
+    if quantiser is not None and quantiser.op == _DYNAMIC:
+      found = quantiser.inputs[0]
     if found is not None:
       return Ends(found, logits)
     if node.op in _PROBABILITIES:
@@ -105,7 +159,11 @@ def _walk(graph: Graph, output: str) -> Ends | None:
     elif node.op in _PASSING:
       name = node.inputs[0]
     elif node.op in _WITH_CONSTANT:
-      free = [each for each in node.inputs if not _is_known(graph, each)]
+      free = [
+        each
+        for each in node.inputs
+        if not _is_known(graph, each) and not _is_dynamic_scale(graph, each)
+      ]
       if len(free) != 1:
         return None
       (name,) = free
@@ -144,3 +202,37 @@ def find_ends(graph: Graph, node: str = '') -> Ends:
       " Or export it with two outputs that are named 'features' and 'logits'."
     )
   return found
+
+
+def _scale(graph: Graph, name: str) -> tuple[str, ...]:
+  """The names of a value's scale and zero point; none of what is no integer."""
+  while name in graph.makers:
+    node = graph.makers[name]
+    if node.op in _SCALES:
+      # A zero point may be left out.
+      return tuple(node.inputs[place] for place in _SCALES[node.op]
+                   if place < len(node.inputs))  # fmt: skip
+    if node.op not in _MOVING:
+      return ()
+    name = node.inputs[0]
+  return ()
+
+
+def as_numbers(graph: Graph, ends: Ends) -> tuple[Graph, Ends]:
+  """The graph with features and logits that are numbers, be they integers.
+
+  Args:
+    graph: any.
+    ends: its values.
+  """
+  nodes, names = list(graph.nodes), []
+  for name in ends:
+    scale = _scale(graph, name) if name else ()
+    if name and scale:
+      real = f'{name} as numbers'
+      nodes.append(
+        Node('DequantizeLinear', (name, *scale), (real,), {}, opset=19)
+      )
+      name = real
+    names.append(name)
+  return dataclasses.replace(graph, nodes=tuple(nodes)), Ends(*names)
