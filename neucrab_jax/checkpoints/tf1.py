@@ -96,6 +96,7 @@ def read(
   Raises:
     FileNotFoundError: if there is no such checkpoint, or a part is missing.
     ValueError: if the path is a folder or one file of a checkpoint.
+    RuntimeError: if TensorFlow is not installed.
     storage.DamagedFileError: if a file is truncated or damaged.
   """
   if path.endswith(('.tar.gz', '.tgz')):
@@ -106,7 +107,13 @@ def read(
   prefix = _check_prefix(path)
   # It would greet with four lines about its build.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
-  import tensorflow as tf
+  try:
+    import tensorflow as tf
+  except ImportError as error:
+    raise RuntimeError(
+      f'TensorFlow, which reads {path!r}, is not installed: pip install '
+      f"'neucrab_jax[tfds]', or requirements/tfds.txt ({error})."
+    ) from error
 
   try:
     reader = tf.train.load_checkpoint(prefix)

@@ -66,6 +66,14 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     }
     return frozenset(filter(None, digests))
 
+  def parts_alone(self) -> 'Task':
+    """The task without the digests of whole splits, which decide nothing."""
+    parts = {
+      role: msgspec.structs.replace(part, split_fingerprint='')
+      for role, part in self.splits.items()
+    }
+    return msgspec.structs.replace(self, splits=parts)
+
 
 class Trial(
   msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True

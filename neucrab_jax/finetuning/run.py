@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Sequence
+from importlib import util
 
 import jax
 import msgspec
@@ -58,15 +59,6 @@ def _protocol(config: Config) -> Protocol:
   return Protocol(**settings)
 
 
-def _without_splits(task: record.Task) -> record.Task:
-  """A task without the digests of whole splits: its parts' own are enough."""
-  parts = {
-    role: msgspec.structs.replace(part, split_fingerprint='')
-    for role, part in task.splits.items()
-  }
-  return msgspec.structs.replace(task, splits=parts)
-
-
 class _Sweep:
   """The same protocol for every checkpoint of a run."""
 
@@ -94,6 +86,11 @@ class _Sweep:
         raise ValueError(
           f'{name} must be at least {least}, not {self._config[name]}.'
         )
+    if self._config.tensorboard and not util.find_spec('tensorflow'):
+      raise ValueError(
+        'tensorboard=True needs what is not installed: pip install '
+        "'neucrab_jax[tfds]', or requirements/tfds.txt."
+      )
     if self.protocol.mode == 'head':
       storage.check_writable(self.cache_dir)
 
@@ -165,7 +162,7 @@ class _Sweep:
       checkpoint.image_size,
       list(checkpoint.value_range),
       checkpoint.resize_method,
-      storage.to_builtins(_without_splits(task)),
+      storage.to_builtins(task.parts_alone()),
       storage.to_builtins(self.protocol),
     )
 

@@ -45,9 +45,18 @@ def find_builder(
   """Finds a data set by its TFDS name, on disk or in code, without network.
 
   Raises:
-    ValueError: if there is none of that name, configuration or version.
+    ValueError: if there is none of that name, configuration or version, or TFDS
+      is not installed.
   """
-  import tensorflow_datasets as tfds
+  try:
+    import tensorflow_datasets as tfds
+  except ImportError as error:
+    raise ValueError(
+      f'There is no folder, file or built-in task {name!r}.'
+      f'{spelling.nearest(name, built_in)} If it is a data set of TFDS, these '
+      "need what is not installed: pip install 'neucrab_jax[tfds]', or "
+      f'requirements/tfds.txt ({error}).'
+    ) from error
 
   if data_dir is not None:
     data_dir = os.path.expanduser(data_dir)

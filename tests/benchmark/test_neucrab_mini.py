@@ -10,7 +10,7 @@ import pytest
 from configs import finetune as finetune_config
 from configs import neucrab_mini as mini_config
 from neucrab_jax import benchmark, checkpoints, storage
-from neucrab_jax.finetuning import record, run, splits
+from neucrab_jax.finetuning import record, splits
 
 GROUPS = ('mini_1', 'mini_2', 'mini_3')
 TASKS = tuple(mini_config.get_config().tasks.split(','))
@@ -43,7 +43,7 @@ def test_records_are_of_the_bundled_weights_task_and_protocol(task, tmp_path):
   for name, accuracy in read(task).items():
     assert accuracy.weights == fingerprint(name)
     # They are older than the digests of whole splits.
-    assert accuracy.task == run._without_splits(described)
+    assert accuracy.task == described.parts_alone()
     trials = accuracy.trials
     assert {t.learning_rate for t in trials} == set(
       config.protocol.learning_rates
