@@ -29,6 +29,9 @@ _LEAST_OPSET = 9
 
 _CHANNELS = 3
 
+# Images that a graph may be written for; each of ours is repeated so often.
+_MOST_IMAGES = 64
+
 
 def _parse(path: str) -> onnx.ModelProto:
   """The file as protocol buffers have it.
@@ -100,6 +103,10 @@ def _size(given: onnx_models.Input, said: int | None, *, last: bool) -> int:
   if not fixed and said is None:
     raise ValueError('image_size must be said beside it: its own is free')
   size = said if said is not None else fixed.pop()
+  if size > preprocessing.MOST_PIXELS:
+    raise ValueError(
+      f'its images are of {list(sides)} pixels, which is too much'
+    )
   if fixed - {size}:
     raise ValueError(f'its images are of {list(sides)} pixels, not of {size}')
   return size
@@ -136,6 +143,9 @@ def _build(
     raise ValueError(f'it must have one input, images, but has {names}')
   (given,) = whole.inputs
   last = _channels_last(given)
+  batch = given.shape[0] or 0
+  if batch > _MOST_IMAGES:
+    raise ValueError(f'it is written for a batch of {batch}: export it for 1')
   try:
     ends = onnx_models.find_ends(whole, choice)
   except ValueError:
@@ -157,7 +167,7 @@ def _build(
     logits=ends.logits,
     channels_last=last,
     reversed_channels=prepared.channels == 'BGR',
-    batch=given.shape[0] or 0,
+    batch=batch,
     num_classes=None if ends.logits is None else 1,
   )
   return backbone_lib.Backbone(

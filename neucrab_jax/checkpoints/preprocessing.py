@@ -10,8 +10,8 @@ import numpy as np
 from neucrab_jax import storage
 from neucrab_jax.checkpoints import spec
 
-# Sides of images; beyond, it is a mistake.
-_MOST_PIXELS = 4096
+# Pixels of an image's side; beyond, it is a mistake.
+MOST_PIXELS = 4096
 
 _Colours = tuple[float, float, float]
 
@@ -99,8 +99,8 @@ def read(path: str, told: str | None) -> Preprocessing:
   try:
     found.levels()
     size = found.image_size
-    if size is not None and not 1 <= size <= _MOST_PIXELS:
-      raise ValueError(f'image_size is {size}')
+    if size is not None and not 1 <= size <= MOST_PIXELS:
+      raise ValueError(f'image_size is {size}, not from 1 to {MOST_PIXELS}')
   except ValueError as error:
     raise ValueError(
       f'{where}: {error}. It should be like {_EXAMPLE}.'

@@ -15,6 +15,7 @@ PREPROCESSING = {
   'std': [0.2, 0.25, 0.3],
   'resize_method': 'bilinear',
 }
+ANY_SIZE = {k: v for k, v in PREPROCESSING.items() if k != 'image_size'}
 
 
 def weights(seed=0):

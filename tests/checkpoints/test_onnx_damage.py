@@ -134,6 +134,11 @@ BAD = {
   ),
   'one colour': ({'shape': ('N', 1, 16, 16)}, 'three colours'),
   'a vector': ({'shape': ('N', 768)}, 'three colours'),
+  'vast images': (
+    {'shape': (1, 3, 50_000, 50_000), 'metadata': small.ANY_SIZE},
+    'too much',
+  ),
+  'vast batch': ({'shape': (10**7, 3, 16, 16)}, 'a batch of 10000000'),
   'not square': ({'shape': ('N', 3, 16, 20)}, 'not square'),
   'no classifier': (
     {'nodes': small.body(), 'outputs': ('pooled',)},

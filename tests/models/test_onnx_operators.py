@@ -11,9 +11,11 @@ from onnx import reference
 
 from neucrab_jax.checkpoints import onnx_graphs
 from neucrab_jax.models.onnx import interpreter, operators
-from tests.models import onnx_cases
+from tests.models import onnx_all_cases, onnx_cases
 
-CASES = {name: (case, opset) for name, case, opset in onnx_cases.all_cases()}
+CASES = {
+  name: (case, opset) for name, case, opset in onnx_all_cases.all_cases()
+}
 NAMES = list(CASES)
 
 # By one, an integer may be rounded the other way: sums of another order.

@@ -102,13 +102,13 @@ def _is_dynamic_scale(graph: Graph, name: str) -> bool:
   todo, seen, found = [name], set(), False
   while todo:
     name = todo.pop()
-    node = graph.makers.get(name)
-    if node is None or name in seen:
+    if name in seen:
       continue
     seen.add(name)
-    if node.op == _DYNAMIC and name == node.outputs[1]:
+    node = graph.makers.get(name)
+    if node and node.op == _DYNAMIC and name == node.outputs[1]:
       found = True
-    elif node.op == 'Mul':
+    elif node and node.op == 'Mul':
       todo += node.inputs
     elif not _is_known(graph, name):
       return False
