@@ -8,7 +8,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from neucrab_jax import storage
+from neucrab_jax import storage, untrusted
 
 
 def _glob(pattern: str) -> list[pathlib.Path]:
@@ -85,6 +85,10 @@ def rows(file: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _rows(file: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
   row = None
+  try:
+    untrusted.check_regular(file)
+  except ValueError as error:
+    raise ValueError(f'{str(file)!r} is no CSV: {error}.') from error
   with file.open(newline='', encoding='utf-8-sig') as lines:
     reader = csv.DictReader(lines, strict=True)
     columns = list(reader.fieldnames or [])

@@ -300,8 +300,9 @@ def read_json(path: str | os.PathLike, kind: type[_Record]) -> _Record:
   """
   path = pathlib.Path(path)
   try:
+    untrusted.check_regular(path)
     return msgspec.json.decode(path.read_bytes(), type=kind)
-  except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+  except (msgspec.MsgspecError, ValueError, RecursionError) as error:
     raise DamagedFileError(
       f'{str(path)!r} is no {kind.__name__} record: {error}.'
     ) from error

@@ -4,6 +4,7 @@
 import http.server
 import io
 import json
+import os
 import pathlib
 import re
 import tarfile
@@ -274,6 +275,18 @@ def test_damaged_checksums_say_so(server, tmp_path, content):
   (tmp_path / 'checksums.json').write_text(content)
   with pytest.raises(ValueError, match=r'checksums\.json.*Delete it'):
     download.download('rotation', tmp_path)
+
+
+@pytest.mark.parametrize('name', ['rank_ckpt.zip', 'checksums.json'])
+def test_a_pipe_is_not_waited_for(server, tmp_path, name):
+  os.mkfifo(tmp_path / name)
+  tell = re.escape(str(tmp_path / name)) + '.*it is a pipe'
+  if name == 'checksums.json':
+    with pytest.raises(ValueError, match=tell):
+      download.download('neucrab_3', tmp_path)
+  else:
+    (failure,) = download.download('neucrab_3', tmp_path)
+    assert re.search(tell, failure)
 
 
 def test_checksums_say_where_files_came_from(server, tmp_path):

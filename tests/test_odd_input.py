@@ -2,6 +2,7 @@
 """Odd files and names: a clear line for each, and the others go on."""
 
 import json
+import os
 
 import filelock
 import ml_dtypes
@@ -74,6 +75,15 @@ def test_a_bad_table_is_one_line_with_its_name(bad, tmp_path):
 def test_a_foreign_file_says_what_can_be_done(name):
   with pytest.raises(ValueError, match='extract its features there'):
     checkpoints.select(name)
+
+
+def test_a_pipe_is_no_record_and_no_table(tmp_path):
+  pipe = tmp_path / 'pipe'
+  os.mkfifo(pipe)
+  with pytest.raises(ValueError, match='no CSV: it is a pipe'):
+    list(input_files.rows(pipe))
+  with pytest.raises(storage.DamagedFileError, match='it is a pipe'):
+    storage.read_json(pipe, dict)
 
 
 def test_names_may_be_as_long_as_a_file_system_takes(tmp_path):

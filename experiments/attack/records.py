@@ -4,6 +4,7 @@
 import copy
 import functools
 import json
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -156,10 +157,25 @@ def _spoil_text(rng: np.random.Generator, file: pathlib.Path) -> str:
   return str(kind)
 
 
+def _replace_by_special(file: pathlib.Path, kind: int) -> str:
+  """Puts something in the place of a file that is none."""
+  file.unlink()
+  if kind == 0:
+    os.mkfifo(file)
+  elif kind == 1:
+    file.symlink_to('/dev/zero')
+  else:
+    file.mkdir()
+  return ('pipe', 'device', 'folder')[kind]
+
+
 def make_ranking(rng: np.random.Generator, folder: pathlib.Path) -> cases.Case:
   """Makes an odd `ranking.json`."""
   ranking, table = _prepare(folder)
-  if rng.integers(3):
+  special = rng.integers(12)
+  if special < 3:
+    about = _replace_by_special(ranking, int(special))
+  elif special < 10:
     about, record = mutate(rng, _ranking(folder.parent))
     ranking.write_text(json.dumps(record))
   else:

@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterator
 import msgspec
 import requests
 
-from neucrab_jax import storage
+from neucrab_jax import storage, untrusted
 from neucrab_jax.checkpoints import transfer
 
 _MANIFEST = 'checksums.json'
@@ -131,6 +131,12 @@ class Folder:
           f'Could not download {url}: {reason}. Run this again to go on; or, '
           f'without a network, put that file at {str(path)!r} first.'
         ) from error
+    try:
+      untrusted.check_regular(path)
+    except ValueError as error:
+      raise storage.DamagedFileError(
+        f'{str(path)!r} cannot be read: {error}. Remove it.'
+      ) from error
     sha256 = _sha256(path, report)
     if entry and sha256 != entry.sha256:
       raise storage.DamagedFileError(
