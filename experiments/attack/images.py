@@ -108,7 +108,7 @@ def _damage(folder: pathlib.Path, rng: np.random.Generator) -> None:
 
 
 def _bomb(path: pathlib.Path) -> None:
-  Image.new('1', (30_000, 30_000)).save(path)
+  Image.new('1', (16_000, 16_000)).save(path)
 
 
 # They are no images.
@@ -122,7 +122,7 @@ BAD: dict[str, _Change] = {
   'folder': _in_place(pathlib.Path.mkdir),
   'broken link': _in_place(lambda p: p.symlink_to('nowhere')),
   'loop of links': _in_place(lambda p: p.symlink_to(p.name)),
-  '900 megapixels': _in_place(_bomb),
+  '256 megapixels': _in_place(_bomb),
 }
 
 

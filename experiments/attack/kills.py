@@ -26,9 +26,9 @@ _KILLS_A_RUN = 3
 
 _RUNS = {
   'rank': (
-    '--config=configs/measure.py:knn',
-    '--config.checkpoints=mini_random,mini_vae,mini_jigsaw',
-    '--config.task.num_examples=60',
+    '--config=configs/measure.py:class_separation',
+    '--config.checkpoints=mini_random,mini_vae',
+    '--config.task.num_examples=40',
     '--config.num_resamples=4',
     '--config.batch_size=20',
   ),
