@@ -22,6 +22,8 @@ from neucrab_jax.checkpoints.spec import to_value_range as to_value_range
 def expand(selection: str) -> tuple[str, ...]:
   """The names in a selection: groups, names and files, separated by commas.
 
+  Files are also weights of your own, as `ARCHITECTURE=PATH`.
+
   Raises:
     ValueError: if the selection is empty or a part of it unknown.
   """
@@ -110,8 +112,9 @@ def restore(
   """Restores a checkpoint: `restore(name)(images).features`.
 
   Args:
-    checkpoint: a name, a file such as 'model.onnx', or a spec; with a path,
-      also the name of an architecture.
+    checkpoint: a name, a file such as 'model.onnx', weights of your own such as
+      'inception_v1=/ckpts/model.ckpt-90000', or a spec; with a path, also the
+      name of an architecture.
     path: of the weights, if they are elsewhere than the spec says.
 
   Raises:

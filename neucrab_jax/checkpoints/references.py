@@ -3,7 +3,7 @@
 
 Names are of the groups. A file is one that a reader of `readers` knows; a
 pattern means all such files that match, and `x.onnx#NODE` what is chosen within
-one.
+one. `ARCHITECTURE=PATH` is weights that don't say what network they are of.
 """
 
 import collections
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from neucrab_jax import input_files, spelling
 from neucrab_jax.checkpoints import groups as groups_lib
-from neucrab_jax.checkpoints import readers, spec
+from neucrab_jax.checkpoints import own_weights, readers, spec
 
 # Endings of weights that no reader here knows.
 _FOREIGN = ('.pt', '.pth', '.bin', '.safetensors', '.keras', '.h5')
@@ -60,7 +60,8 @@ def get(name: str) -> spec.Checkpoint:
   hint = spelling.nearest(name, (*names(), *groups()))
   raise ValueError(
     f'Unknown checkpoint {name!r}.{hint} Groups: {", ".join(groups())}; or '
-    f'files that end in {" or ".join(readers.suffixes())}.'
+    f'files that end in {" or ".join(readers.suffixes())}; or '
+    'ARCHITECTURE=PATH for weights of your own.'
   )
 
 
@@ -92,50 +93,71 @@ def _is_file(reference: str) -> bool:
   )
 
 
-def _name(path: str, depth: int) -> str:
-  """What a file is called: its stem, and so many of its folders."""
-  file, choice = readers.split(path)
-  parts = pathlib.PurePath(file).with_suffix('').parts
-  name = '-'.join(part for part in parts[-1 - depth :] if part != '/')
-  return f'{name}#{choice}' if choice else name
+@dataclasses.dataclass(frozen=True)
+class _File:
+  """A file that was chosen.
+
+  Attributes:
+    path: absolute, with what is chosen within it.
+    architecture: of weights; '' of a file that says itself what it is.
+  """
+
+  path: str
+  architecture: str = ''
+
+  def name(self, depth: int) -> str:
+    """What it is called: its stem, and so many of its folders.
+
+    Beyond all folders only the architecture can tell it from another.
+    """
+    file, choice = readers.split(self.path)
+    stem = pathlib.PurePath(file).with_suffix('')
+    if self.architecture:
+      stem = own_weights.stem(file)
+    parts = stem.parts
+    name = '-'.join(part for part in parts[-1 - depth :] if part != os.sep)
+    if self.architecture and depth >= len(parts):
+      name = f'{self.architecture}-{name}'
+    return f'{name}#{choice}' if choice else name
+
+  def to_spec(self, name: str) -> spec.Checkpoint:
+    if self.architecture:
+      return own_weights.to_spec(name, self.architecture, self.path)
+    suffix = pathlib.PurePath(readers.split(self.path)[0]).suffix
+    return spec.Checkpoint(name, architecture=suffix[1:], path=self.path)
 
 
 def _of_files(
-  paths: Sequence[str], taken: Iterable[str]
-) -> dict[str, spec.Checkpoint]:
-  """The specs of files by path: short names, longer where two are the same.
+  files: Sequence[_File], taken: Iterable[str]
+) -> dict[_File, spec.Checkpoint]:
+  """The specs of files: short names, longer where two are the same.
 
   Args:
-    paths: of files, each once.
+    files: each once.
     taken: names that are another's.
   """
-  depths = dict.fromkeys(paths, 0)
-  most = max((len(pathlib.PurePath(path).parts) for path in paths), default=0)
-  for _ in range(most):
-    named = {path: _name(path, depth) for path, depth in depths.items()}
+  depths = dict.fromkeys(files, 0)
+  most = max((len(pathlib.PurePath(f.path).parts) for f in files), default=0)
+  for _ in range(most + 1):
+    named = {file: file.name(depth) for file, depth in depths.items()}
     counts = collections.Counter([*named.values(), *taken])
-    same = [path for path, name in named.items() if counts[name] > 1]
-    for path in same:
-      depths[path] += 1
+    same = [file for file, name in named.items() if counts[name] > 1]
+    for file in same:
+      depths[file] += 1
     if not same:
       break
-  return {
-    path: spec.Checkpoint(
-      _name(path, depth),
-      architecture=pathlib.PurePath(readers.split(path)[0]).suffix[1:],
-      path=path,
-    )
-    for path, depth in depths.items()
-  }
+  return {f: f.to_spec(f.name(depth)) for f, depth in depths.items()}
 
 
 def resolve(selection: str) -> tuple[spec.Checkpoint, ...]:
   """The specs of a selection, in the order given, each once.
 
   Args:
-    selection: groups, names, files and patterns, separated by commas.
+    selection: groups, names, files, `ARCHITECTURE=PATH` and patterns, separated
+      by commas.
 
   Raises:
+    FileNotFoundError: if there are no such weights.
     ValueError: if the selection is empty or a part of it unknown.
   """
   parts = [part.strip() for part in selection.split(',') if part.strip()]
@@ -144,19 +166,21 @@ def resolve(selection: str) -> tuple[spec.Checkpoint, ...]:
       'No checkpoint is chosen. Give a group, names or files separated by '
       f'commas; groups: {", ".join(groups())}.'
     )
-  known: dict[str, spec.Checkpoint] = {}
-  order: list[str] = []
+  order: list[_File | spec.Checkpoint] = []
   for part in parts:
     if part in groups():
-      order += names(part)
+      order += map(get, names(part))
+    elif own := own_weights.split(part):
+      architecture, path = own
+      order += [_File(p, architecture) for p in own_weights.find(path)]
     elif _is_file(part):
-      order += _files(part)
+      order += map(_File, _files(part))
     else:
-      order.append(get(part).name)
-  known = {key: get(key) for key in order if key in names()}
-  files = [key for key in dict.fromkeys(order) if key not in known]
-  known.update(_of_files(files, taken=names()))
-  return tuple(known[key] for key in dict.fromkeys(order))
+      order.append(get(part))
+  order = list(dict.fromkeys(order))
+  files = [each for each in order if isinstance(each, _File)]
+  specs = _of_files(files, taken=names())
+  return tuple(specs[e] if isinstance(e, _File) else e for e in order)
 
 
 def locate(checkpoint: spec.Checkpoint, folder: str) -> spec.Checkpoint:

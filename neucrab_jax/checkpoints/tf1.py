@@ -19,8 +19,16 @@ from neucrab_jax import storage
 _HUB_PREFIX = 'variables/variables'
 
 
-def _check_prefix(path: str) -> str:
-  """Refuses what is no checkpoint's prefix, and says what would be one."""
+def check_prefix(path: str) -> str:
+  """Refuses what is no checkpoint's prefix, and says what would be one.
+
+  Returns:
+    The prefix of the variables; of a TF-Hub module's folder, that within it.
+
+  Raises:
+    FileNotFoundError: if there is no such checkpoint, or a part is missing.
+    ValueError: if the path is a folder or one file of a checkpoint.
+  """
   folder, name = os.path.split(path)
   for mark in ('.index', '.data-', '.meta'):
     if mark in name:
@@ -104,7 +112,7 @@ def read(
       raise FileNotFoundError(f'There is no file {path!r}.')
     with _unpacked(path) as folder:
       return read(folder, select)
-  prefix = _check_prefix(path)
+  prefix = check_prefix(path)
   # It would greet with four lines about its build.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
   try:
