@@ -104,6 +104,13 @@ SAME = {
     ],
     'tensors': {'head4': small.weights()['head.w'][..., None, None]},
   },
+  'a classifier of each place': {
+    'nodes': [
+      *small.body()[:-2],
+      node('Conv', 'd', 'head4', 'head.b', 'logits'),
+    ],
+    'tensors': {'head4': small.weights()['head.w'][..., None, None]},
+  },
   'channels last': {
     'nodes': [
       node('Transpose', 'images', 'first', perm=[0, 3, 1, 2]),

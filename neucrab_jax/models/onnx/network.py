@@ -17,13 +17,14 @@ from neucrab_jax.models.outputs import Outputs
 from neucrab_jax.typing import Array
 
 
-def _flat(features: Any) -> jax.Array:
-  """Features as vectors: [B, D], of maps [B, D, H, W] and tokens their mean."""
-  if features.ndim == 4:
-    return jnp.mean(features, (2, 3))
-  if features.ndim == 3:
-    return jnp.mean(features, 1)
-  return features.reshape(features.shape[0], -1)
+def _flat(value: jax.Array) -> jax.Array:
+  """Vectors [B, D]: of maps [B, D, H, W] and of tokens [B, T, D] their mean."""
+  if value.ndim == 4:
+    return jnp.mean(value, (2, 3))
+  if value.ndim == 3:
+    return jnp.mean(value, 1)
+  # Whatever else it is, the first axis is that of images.
+  return value.reshape(value.shape[0], -1)
 
 
 class Network(nn.Module):
@@ -94,10 +95,7 @@ class Network(nn.Module):
       found = interpreter.run(
         self.graph, {**variables, given.name: value}, wanted
       )
-      found = [jnp.asarray(value).astype(jnp.float32) for value in found]
-      # Whatever its shape is, the first axis is that of images.
-      found[0] = _flat(found[0])
-      return [value.reshape(value.shape[0], -1) for value in found]
+      return [_flat(jnp.asarray(value).astype(jnp.float32)) for value in found]
 
     def run_one(image: Any) -> list[jax.Array]:
       repeated = jnp.broadcast_to(image, (self.batch, *image.shape))
