@@ -88,7 +88,7 @@ def _is_file(reference: str) -> bool:
     reference not in names()
     and (
       any(sign in reference for sign in _WILDCARDS)
-      or (os.sep in reference and os.path.isdir(os.path.expanduser(reference)))
+      or os.path.isdir(os.path.expanduser(reference))
     )
   )
 

@@ -30,6 +30,8 @@ SELECTIONS = {
   'models/*.onnx': ['a', 'b'],
   'models/*': ['a', 'b'],
   'models/': ['a', 'b'],
+  'models': ['a', 'b'],
+  '.': ['c'],
   'models/b.onnx,models/*.onnx': ['b', 'a'],
   'mini_vae, c.onnx ,mini_random': ['mini_vae', 'c', 'mini_random'],
   'control,c.onnx': [*checkpoints.names('control'), 'c'],
