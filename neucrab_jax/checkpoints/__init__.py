@@ -10,6 +10,9 @@ from neucrab_jax.checkpoints import readers, tf_names
 from neucrab_jax.checkpoints import references as _references
 from neucrab_jax.checkpoints import restoring as _restoring
 from neucrab_jax.checkpoints.backbone import Backbone as Backbone
+from neucrab_jax.checkpoints.exported_files import (
+  save_exported as save_exported,
+)
 from neucrab_jax.checkpoints.references import get as get
 from neucrab_jax.checkpoints.references import groups as groups
 from neucrab_jax.checkpoints.references import names as names

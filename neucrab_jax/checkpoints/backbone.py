@@ -35,6 +35,8 @@ class Backbone:
     fingerprint: SHA-256 of the weights.
     skipped: names of what else the checkpoint holds: slots of the optimiser,
       auxiliary heads and the like.
+    parameters_inside: how many numbers were learnt that are no variables, but
+      written into the module.
   """
 
   checkpoint: spec.Checkpoint
@@ -42,6 +44,7 @@ class Backbone:
   variables: Mapping[str, Any] = dataclasses.field(repr=False)
   fingerprint: str
   skipped: tuple[str, ...] = ()
+  parameters_inside: int = 0
 
   def __call__(self, images: Array) -> models.Outputs:
     """Features and logits of a batch.
@@ -65,7 +68,8 @@ class Backbone:
       # Zero points are vectors.
       if leaf.dtype in (np.int8, np.uint8) and leaf.ndim > 1
     ]
-    return sum(leaf.size for leaf in (*learnt, *quantised))
+    among = sum(leaf.size for leaf in (*learnt, *quantised))
+    return among + self.parameters_inside
 
 
 def _probes(checkpoint: spec.Checkpoint) -> np.ndarray:

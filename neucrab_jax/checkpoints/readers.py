@@ -15,7 +15,10 @@ from typing import Protocol
 from neucrab_jax.checkpoints import backbone, spec
 
 # Ending of a file → module; imported when there is something to read.
-_BY_SUFFIX = {'.onnx': 'neucrab_jax.checkpoints.onnx_files'}
+_BY_SUFFIX = {
+  '.onnx': 'neucrab_jax.checkpoints.onnx_files',
+  '.jaxexport': 'neucrab_jax.checkpoints.exported_files',
+}
 
 # Between a file and what is chosen within it.
 _CHOICE = '#'

@@ -126,6 +126,20 @@ def from_features(
   return network, {'params': {'backbone': {}, 'head': head}}
 
 
+def check_trainable(backbone: checkpoints.Backbone) -> None:
+  """Refuses a network whose weights are constants.
+
+  Raises:
+    ValueError: if it is one.
+  """
+  if not backbone.variables['params']:
+    raise ValueError(
+      f'{backbone.checkpoint.name} is a function with its weights inside, '
+      'which cannot be trained. Train a head on its features: '
+      '--config.protocol.mode=head.'
+    )
+
+
 def from_backbone(
   backbone: checkpoints.Backbone,
   num_classes: int,
@@ -140,8 +154,12 @@ def from_backbone(
 
   Returns:
     The network and its variables: those of the checkpoint, and zeros.
+
+  Raises:
+    ValueError: if the network has no parameters that could be trained.
   """
   checkpoint = backbone.checkpoint
+  check_trainable(backbone)
   module = models.with_batch_norm_decay(
     backbone.module.clone(num_classes=None), protocol.batch_norm_decay
   )

@@ -187,6 +187,7 @@ class _Sweep:
         train.inputs.shape[1], task.num_classes
       )
     else:
+      network.check_trainable(backbone)
       load = functools.partial(task.images, checkpoint=backbone.checkpoint)
       train = load('train')
       net, variables = network.from_backbone(
