@@ -28,7 +28,7 @@ from neucrab_jax.benchmark import metrics, record
 from neucrab_jax.benchmark.alignment import MIN_CHECKPOINTS
 from neucrab_jax.finetuning import known_accuracies
 from neucrab_jax.measures import nleep
-from neucrab_jax.ops import covariances, pca
+from neucrab_jax.ops import covariances, float64, pca
 from neucrab_jax.reports import ablation_page, ablation_table
 from neucrab_jax.typing import Config
 
@@ -69,6 +69,7 @@ def sweep_scores(
     The energy, the components per class, the covariance, and [S] scores, nats.
   """
   num_classes = int(labels.max()) + 1
+  x = float64.standard(x)
   projection = pca.fit(x, energy=max(energies))
   z = pca.transform(projection, x)
   kept = np.cumsum(np.asarray(projection.explained_energy, np.float64))
@@ -78,7 +79,7 @@ def sweep_scores(
   ):
     enough = np.searchsorted(kept, energy - pca.ENERGY_ROUNDING) + 1
     columns = z[:, : min(enough, z.shape[1])]
-    scores, _ = nleep.score_projected(
+    by_example, _ = nleep.score_projected(
       columns,
       labels,
       keys,
@@ -86,7 +87,7 @@ def sweep_scores(
       covariance=covariance,
       **_EM,
     )
-    yield energy, per_class, covariance, scores
+    yield energy, per_class, covariance, by_example.mean(axis=1)
     advance(1)
 
 

@@ -3,9 +3,10 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,18 +25,28 @@ _MOST_LISTED = 20
 # The weights are another architecture's if it shares this much more with them.
 _CLEARLY = 0.1
 
+# As many layers tell whether weights can be of an architecture at all: to trace
+# all of every network takes a minute.
+_FIRST_LAYERS = 6
+
+
+def _trace(architecture: str, *, num_classes: int | None) -> Any:
+  """The variables of a network, as shapes."""
+  return jax.eval_shape(
+    models.build(architecture, num_classes=num_classes).init,
+    jax.random.key(0),
+    jnp.zeros((1, _SIZE, _SIZE, 3)),
+  )
+
 
 @functools.cache
 def _expected(
   architecture: str, num_classes: int | None
 ) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
   """Each variable of a network: its scope in Flax, and its shape."""
-  variables: Any = jax.eval_shape(
-    models.build(architecture, num_classes=num_classes).init,
-    jax.random.key(0),
-    jnp.zeros((1, _SIZE, _SIZE, 3)),
+  flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(
+    _trace(architecture, num_classes=num_classes)
   )
-  flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(variables)
   # A scope of the checkpoint, such as block1/unit_1, is one key in Flax.
   return {
     '/'.join(scope): (scope, variable.shape) for scope, variable in flat.items()
@@ -62,9 +73,41 @@ def _share(architecture: str, stored: Mapping[str, np.ndarray]) -> float:
   return fitting / len(expected)
 
 
+class _EnoughTracedError(Exception):
+  """Ends the tracing of a network after its first layers."""
+
+
+def _begins_alike(architecture: str, stored: Mapping[str, np.ndarray]) -> bool:
+  """Whether half of a network's first layers are among the variables."""
+  fitting: list[bool] = []
+
+  def watch(
+    call: Callable[..., Any], args: Any, kwargs: Any, context: Any
+  ) -> Any:
+    result = call(*args, **kwargs)
+    kernel = context.module.variables.get('params', {}).get('kernel')
+    if kernel is not None:
+      name = '/'.join(('params', *context.module.path, 'kernel'))
+      fitting.append(name in stored and stored[name].shape == kernel.shape)
+      if len(fitting) == _FIRST_LAYERS:
+        raise _EnoughTracedError
+    return result
+
+  try:
+    with nn.intercept_methods(watch):
+      _trace(architecture, num_classes=None)
+  except _EnoughTracedError:
+    pass
+  return 2 * sum(fitting) >= len(fitting)
+
+
 def _likeliest(architecture: str, stored: Mapping[str, np.ndarray]) -> str:
   """A remark on which architecture the weights are of, if not of this one."""
-  shares = {name: _share(name, stored) for name in models.names()}
+  shares = {
+    name: _share(name, stored)
+    for name in models.names()
+    if name == architecture or _begins_alike(name, stored)
+  }
   # Between equals, the one with more of the stored variables.
   best = max(shares, key=lambda n: (shares[n], len(_expected(n, None))))
   if shares[best] < shares[architecture] + _CLEARLY:

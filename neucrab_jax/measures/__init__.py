@@ -17,8 +17,8 @@ from neucrab_jax.measures.registry import default_options as default_options
 from neucrab_jax.measures.registry import names as names
 from neucrab_jax.measures.registry import spread as spread
 from neucrab_jax.measures.registry import variant as variant
-from neucrab_jax.measures.resampling import NUM_RESAMPLES as NUM_RESAMPLES
 from neucrab_jax.measures.resampling import (
   check_num_resamples as check_num_resamples,
 )
 from neucrab_jax.measures.resampling import check_seed as check_seed
+from neucrab_jax.measures.resampling import first_order as first_order

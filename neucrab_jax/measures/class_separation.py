@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Class separation: how far classes are apart for how wide they are.
 
-Axes: N examples, D features, C classes, R weightings.
+Axes: N examples, D features, C classes.
 """
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
 from neucrab_jax.measures import measure
@@ -13,29 +12,11 @@ from neucrab_jax.ops import float64
 from neucrab_jax.typing import Array
 
 
-@jax.jit
-def _separation(x, one_hot, example_weights):
-  norms = jnp.linalg.norm(x, axis=1, keepdims=True)
-  units = x / jnp.where(norms > 0, norms, 1)
-
-  def separation(weights):
-    weighted = one_hot * weights[:, None]
-    means = weighted.T @ units / weighted.sum(axis=0)[:, None]
-    # 1 − cosine, averaged over all pairs of a class, is 1 − ‖mean of units‖².
-    within = 1 - jnp.mean(jnp.sum(means**2, axis=1))
-    total = 1 - jnp.sum(jnp.mean(means, axis=0) ** 2)
-    distinct = total > jnp.finfo(x.dtype).eps
-    return jnp.where(distinct, 1 - within / jnp.where(distinct, total, 1), 0)
-
-  return jax.lax.map(separation, example_weights)
-
-
 def class_separation(
   *,
   features: Float[Array, 'N D'],
   labels: Int[Array, 'N'],
-  example_weights: Float[Array, 'R N'],
-) -> Float[Array, 'R']:
+) -> measure.Score:
   """One minus the ratio of distances within classes to those overall.
 
       d(x, x') = 1 − cos(x, x')
@@ -48,19 +29,34 @@ def class_separation(
   Args:
     features: [N, D].
     labels: [N], integers from 0 to C − 1.
-    example_weights: [R, N].
 
   Returns:
-    [R], at most 1.
+    A number at most 1.
 
   Reference:
     Kornblith et al., "Why Do Better Loss Functions Lead to Less Transferable
     Features?", NeurIPS 2021, section 3.3.
   """
-  with float64.precision():
-    return _separation(
-      float64.compact(features), float64.one_hot(labels), example_weights
-    )
+  x = float64.as_given(features)
+  largest = np.abs(x).max(axis=1, keepdims=True)
+  x = x / np.where(largest > 0, largest, 1)
+  norms = np.linalg.norm(x, axis=1, keepdims=True)
+  units = x / np.where(norms > 0, norms, 1)
+  means = float64.class_means(units, labels)
+  mean = means.mean(axis=0)
+  # 1 − cosine, averaged over all pairs of a class, is 1 − ‖mean of units‖².
+  within = 1 - np.mean(np.sum(means**2, axis=1))
+  total = 1 - mean @ mean
+  if total <= np.finfo(float).eps:
+    return measure.Score(0.0, influence=np.zeros(len(x)))
+  # Of the means, by the weights: the units about the mean of their class.
+  counts = np.bincount(labels)
+  slopes = 2 / len(means) * (means / total - within * mean / total**2)
+  away = units - means[labels]
+  influence = np.einsum('nd,nd->n', away, slopes[labels])
+  return measure.Score(
+    1 - within / total, influence=influence * len(x) / counts[labels]
+  )
 
 
 MEASURE = measure.Measure(

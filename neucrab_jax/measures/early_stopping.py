@@ -58,7 +58,10 @@ def early_stopping(
     batch_size=batch_size,
     num_seeds=num_seeds,
   )
-  return measure.Score(np.mean(accuracies), np.std(accuracies, ddof=1))
+  std = np.std(accuracies, ddof=1)
+  return measure.Score(
+    np.mean(accuracies), noise=float(std / np.sqrt(num_seeds)), std=std
+  )
 
 
 MEASURE = measure.Measure(

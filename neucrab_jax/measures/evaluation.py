@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores a checkpoint by a measure, with how sure the score is.
 
-How sure a score is comes from resampled examples: a measure that takes
-`example_weights` gets all weightings at once. Any other measure of features or
-source_probs is called again on copies of examples; one that takes neither is
-not resampled.
+How sure a score is comes from its influence function, for about the price of
+the score. A measure that has none, or any if asked for it, is called again on
+resampled examples; one that sees no examples is not.
 
 Axes: N examples, D features, Z source classes, R resamples.
 """
@@ -21,6 +20,7 @@ from jax.typing import ArrayLike
 
 from neucrab_jax import spelling
 from neucrab_jax.measures import inputs, measure, registry, resampling
+from neucrab_jax.ops import pca
 from neucrab_jax.typing import Array
 
 
@@ -30,17 +30,24 @@ class Evaluation:
 
   Attributes:
     score: larger is better.
-    std: how sure it is: what `spread(name)` says; None if that is over
-      resamples, and there are none.
-    stderr: the standard deviation over resamples; None if there are none.
-    resamples: the scores of resampled examples; those of two checkpoints on the
-      same task are paired.
+    std: what `spread(name)` says, which may be less than all there is to it.
+    stderr: the standard error: how far the score of as many new examples of
+      each class, and of another seed, would be; None if the measure sees no
+      examples and has no randomness.
+    influence: [N], of mean zero in each class: the variance of the score, or of
+      a difference of two on the same examples, is its mean square by N. None
+      where it was resampled instead.
+    noise: the part of `stderr` that is the measure's own randomness.
+    resamples: the scores of resampled examples, if it was; those of two
+      checkpoints on the same task are paired.
     warnings: what a reader of the score should know.
   """
 
   score: float
   std: float | None
   stderr: float | None = None
+  influence: np.ndarray | None = None
+  noise: float = 0.0
   resamples: tuple[float, ...] = ()
   warnings: tuple[str, ...] = ()
 
@@ -113,20 +120,65 @@ def check_inputs(
   )
 
 
-def _score_copies(
+def _resample(
+  judge: measure.Measure,
   function: Callable[..., Any],
   arguments: Mapping[str, Any],
-  copies: np.ndarray,
+  **draws: int,
 ) -> np.ndarray:
-  """The scores of copied examples; what they warn of, the first call did."""
+  """The scores of resampled examples; what they warn of, the first call did."""
+  chosen = resampling.halves if judge.leaves_out else resampling.copies
   scores = []
-  for chosen in copies:
-    copied = {
-      key: value[chosen] if isinstance(value, np.ndarray) else value
+  for rows in chosen(arguments['labels'], **draws):
+    resampled = {
+      key: value[rows] if isinstance(value, np.ndarray) else value
       for key, value in arguments.items()
     }
-    scores.append(measure.as_score(function(**copied)).value)
+    with pca.one_lapack_thread():
+      scores.append(measure.as_score(function(**resampled)).value)
   return np.asarray(scores, np.float64)
+
+
+def _prepare(
+  name: str, options: Mapping[str, Any], *, seed: int, **given: Any
+) -> tuple[
+  measure.Measure, Callable[..., Any], dict[str, Any], tuple[str, ...]
+]:
+  """A measure, its function, what to give it, and what to say of that."""
+  registry.check_options(name, options)
+  resampling.check_seed(seed)
+  judge = registry.find(name)
+  checked = check_inputs(name, **given)
+  takes = judge.parameters
+  arguments = {k: v for k, v in checked.arguments.items() if k in takes}
+  if 'key' in takes:
+    arguments['key'] = jax.random.key(seed)
+  function = functools.partial(judge.function, **options)
+  return judge, function, arguments, checked.warnings
+
+
+def _call(
+  name: str, function: Callable[..., Any], arguments: Mapping[str, Any]
+) -> measure.Score:
+  """What the measure says, which is a number."""
+  with pca.one_lapack_thread():
+    found = measure.as_score(function(**arguments))
+  if np.shape(found.value) or not np.isfinite(found.value):
+    raise ValueError(f'{name} came to {found.value}: no score to rank by.')
+  return found
+
+
+def _within_classes(influence: Array, labels: np.ndarray) -> np.ndarray:
+  """The influence of examples given how many there are of each class.
+
+  Which class an example is of was not drawn: all checkpoints get the same
+  labels. Unbiased, as a variance of few is by Bessel's correction.
+  """
+  influence = np.asarray(influence, np.float64)
+  counts = np.bincount(labels)
+  means = np.bincount(labels, influence) / counts
+  bessel = np.sqrt(counts / np.maximum(counts - 1, 1))
+  return (influence - means[labels]) * bessel[labels]
 
 
 def evaluate(
@@ -139,16 +191,16 @@ def evaluate(
   upstream_accuracy: float | None = None,
   fine_tune: Callable[..., Array] | None = None,
   seed: int = 0,
-  num_resamples: int = resampling.NUM_RESAMPLES,
+  num_resamples: int = 0,
   **options: Any,
 ) -> Evaluation:
   """Scores a checkpoint, with how sure the score is and what to know of it.
 
   >>> labels = np.arange(60) % 3
   >>> features = np.eye(3, 8)[labels]  # the classes, and nothing else
-  >>> found = evaluate('knn', labels=labels, features=features, num_resamples=4)
-  >>> found.score, len(found.resamples), found.warnings
-  (1.0, 4, ())
+  >>> found = evaluate('knn', labels=labels, features=features)
+  >>> found.score, found.stderr, found.influence.shape
+  (1.0, 0.0, (60,))
 
   Args:
     name: one of `names()`.
@@ -159,18 +211,19 @@ def evaluate(
     upstream_accuracy: of the checkpoint, for the control of that name.
     fine_tune: trains the checkpoint, for `early_stopping`.
     seed: of the resamples, and of whatever is random in the measure.
-    num_resamples: how often the examples are resampled; 0 for not at all.
+    num_resamples: how often the examples are resampled and scored again; 0 to
+      go by the influence function, where there is one.
     **options: of the measure; see `default_options`.
 
   Raises:
     ValueError: if the measure or an option is unknown, or an array is not what
       it should be.
   """
-  registry.check_options(name, options)
   resampling.check_num_resamples(num_resamples)
-  resampling.check_seed(seed)
-  checked = check_inputs(
+  judge, function, arguments, told = _prepare(
     name,
+    options,
+    seed=seed,
     labels=labels,
     features=features,
     source_probs=source_probs,
@@ -178,43 +231,35 @@ def evaluate(
     upstream_accuracy=upstream_accuracy,
     fine_tune=fine_tune,
   )
-  judge = registry.find(name)
-  takes = judge.parameters
-  arguments = {k: v for k, v in checked.arguments.items() if k in takes}
-  numbers = checked.arguments['labels']
-  draws = {'seed': seed, 'num_resamples': num_resamples}
-  weighted = 'example_weights' in takes
-  if 'key' in takes:
-    arguments['key'] = jax.random.key(seed)
-  if weighted:
-    arguments['example_weights'] = resampling.weightings(len(numbers), **draws)
-  elif takes.keys().isdisjoint(measure.PER_EXAMPLE):
-    num_resamples = 0
-  function = functools.partial(judge.function, **options)
-  found = measure.as_score(function(**arguments))
-  values = np.asarray(found.value, np.float64).reshape(-1)
-  if not weighted and num_resamples:
-    copies = resampling.copies(numbers, **draws)
-    values = np.append(values, _score_copies(function, arguments, copies))
-  if len(values) != 1 + num_resamples:
-    raise ValueError(
-      f'{name} returned {np.shape(found.value)} scores for {1 + num_resamples} '
-      'weightings of the examples.'
-    )
-  stderr = float(values[1:].std(ddof=1)) if num_resamples else None
+  found = _call(name, function, arguments)
+  influence, resamples, stderr = None, np.zeros(0), found.noise or None
+  if judge.sees_examples:
+    if found.influence is None:
+      num_resamples = num_resamples or resampling.NUM_RESAMPLES
+    if num_resamples:
+      resamples = _resample(
+        judge, function, arguments, seed=seed, num_resamples=num_resamples
+      )
+      stderr = float(resamples.std(ddof=1))
+    else:
+      influence = _within_classes(found.influence, arguments['labels'])
+      variance = np.mean(influence**2) / len(influence)
+      stderr = float(np.sqrt(variance + found.noise**2))
   std = stderr if found.std is None else float(found.std)
   spreads = np.array([s for s in (std, stderr) if s is not None])
-  if not (np.isfinite(values).all() and np.isfinite(spreads).all()):
+  if not (np.isfinite(resamples).all() and np.isfinite(spreads).all()):
     raise ValueError(
-      f'{name} came to {values[0]} ± {std}, and on resampled examples from '
-      f'{values.min()} to {values.max()}: no score to rank by.'
+      f'{name} came to {found.value}, but how sure it is, to ± {std} and a '
+      f'standard error of {stderr}: no score to rank by.'
     )
   return Evaluation(
-    float(values[0]),
+    float(found.value),
     std,
     stderr,
-    resamples=tuple(map(float, values[1:])),
-    warnings=(*checked.warnings, *found.warnings),
+    influence=influence,
+    noise=float(found.noise),
+    resamples=tuple(resamples.tolist()),
+    warnings=(*told, *found.warnings),
   )
 
 
@@ -239,18 +284,18 @@ def score(
   >>> score('knn', labels=labels, features=np.eye(3, 8)[labels], k=1)
   1.0
   """
-  found = evaluate(
+  _, function, arguments, told = _prepare(
     name,
-    num_resamples=0,
+    options,
+    seed=seed,
     labels=labels,
     features=features,
     source_probs=source_probs,
     num_parameters=num_parameters,
     upstream_accuracy=upstream_accuracy,
     fine_tune=fine_tune,
-    seed=seed,
-    **options,
   )
-  for message in found.warnings:
+  found = _call(name, function, arguments)
+  for message in (*told, *found.warnings):
     warnings.warn(message, measure.MeasureWarning, stacklevel=2)
-  return found.score
+  return float(found.value)

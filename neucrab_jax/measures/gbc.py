@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """GBC: overlap of the classes' Gaussians, by the Bhattacharyya coefficient.
 
-Axes: N examples, D features, K components, C classes, R weightings.
+Axes: N examples, D features, K components, C classes.
 """
 
-import functools
-
-import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
 from neucrab_jax.measures import measure
@@ -18,45 +15,13 @@ from neucrab_jax.typing import Array
 _SMALLEST_VARIANCE = 1e-4
 
 
-@functools.partial(jax.jit, static_argnames=('covariance', 'num_components'))
-def _coefficients(x, one_hot, example_weights, *, covariance, num_components):
-  _, vectors = jnp.linalg.eigh(x.T @ x)
-  z = x @ vectors[:, ::-1][:, :num_components]
-
-  def coefficient(weights):
-    weighted = (one_hot * weights[:, None]).T
-    counts = weighted.sum(axis=1)[:, None]
-    means = weighted @ z / counts
-    centred = z - one_hot @ means
-    variances = jnp.maximum(weighted @ centred**2 / counts, _SMALLEST_VARIANCE)
-    if covariance == 'spherical':
-      variances = variances.mean(axis=1, keepdims=True)
-
-    def overlap(one):
-      mean, variance = one
-      average = (variance + variances) / 2
-      distances = jnp.sum((mean - means) ** 2 / average, axis=1) / 8
-      distances += 0.5 * jnp.sum(
-        jnp.log(average) - 0.5 * (jnp.log(variance) + jnp.log(variances)),
-        axis=1,
-      )
-      return jnp.sum(jnp.exp(-distances))
-
-    # Of each class with itself, it is one.
-    overlaps = jax.lax.map(overlap, (means, variances))
-    return -(jnp.sum(overlaps) - len(means))
-
-  return jax.lax.map(coefficient, example_weights)
-
-
 def gbc(
   *,
   features: Float[Array, 'N D'],
   labels: Int[Array, 'N'],
-  example_weights: Float[Array, 'R N'],
   covariance: str = 'spherical',
   num_components: int = 64,
-) -> Float[Array, 'R']:
+) -> measure.Score:
   """How little the classes overlap, each taken for a Gaussian.
 
       D_B(c, c') = ⅛ (μ_c − μ_c')ᵀ Σ⁻¹ (μ_c − μ_c')
@@ -69,25 +34,50 @@ def gbc(
   Args:
     features: [N, D].
     labels: [N], integers from 0 to C − 1.
-    example_weights: [R, N]; the principal components are those of all.
     covariance: of each class, 'spherical' or 'diag'.
     num_components: K, as many as there are if fewer.
 
   Returns:
-    [R], at most 0.
+    A number at most 0.
 
   Reference:
     Pándy et al., "Transferability Estimation using Bhattacharyya Class
     Separability", CVPR 2022, equations 4 to 6.
   """
-  with float64.precision():
-    return _coefficients(
-      float64.compact(float64.centre(features)),
-      float64.one_hot(labels),
-      example_weights,
-      covariance=covariance,
-      num_components=num_components,
-    )
+  labels = np.asarray(labels)
+  n, z = len(labels), float64.spectrum(features).coordinates
+  z = z[:, :num_components]
+  counts = np.bincount(labels)
+  means = float64.class_means(z, labels)
+  squares = (z - means[labels]) ** 2
+  raw = float64.class_means(squares, labels)
+  variances = np.maximum(raw, _SMALLEST_VARIANCE)
+  if covariance == 'spherical':
+    variances = variances.mean(axis=1, keepdims=True)
+  logs = np.log(variances)
+  total = 0.0
+  by_mean, by_variance = np.zeros_like(means), np.zeros_like(variances)
+  for c in range(len(means)):
+    average = (variances[c] + variances) / 2
+    away = means[c] - means
+    distances = np.sum(away**2 / average, axis=1) / 8
+    distances += 0.5 * np.sum(np.log(average) - 0.5 * (logs[c] + logs), axis=1)
+    overlaps = np.exp(-distances)[:, None]
+    overlaps[c] = 0  # Of each class with itself, it is one.
+    total += overlaps.sum()
+    # Each pair comes twice, and each time counts for the class c.
+    by_mean[c] = np.sum(overlaps * away / average, axis=0) / 2
+    bends = 0.5 / average - 0.5 / variances[c]
+    pulls = away**2 / average**2 / 8
+    if covariance == 'spherical':
+      pulls = pulls.sum(axis=1, keepdims=True)
+    by_variance[c] = np.sum(overlaps * (bends - pulls), axis=0)
+  moved = by_variance[labels] * (raw > _SMALLEST_VARIANCE)[labels]
+  if covariance == 'spherical':
+    moved = moved / z.shape[1]
+  influence = np.sum(by_mean[labels] * (z - means[labels]), axis=1)
+  influence += np.sum(moved * (squares - raw[labels]), axis=1)
+  return measure.Score(-total, influence=influence * n / counts[labels])
 
 
 MEASURE = measure.Measure(

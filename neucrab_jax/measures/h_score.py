@@ -1,51 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
 """H-score: between-class variance of features whitened by their covariance.
 
-Axes: N examples, D features, C classes, R weightings.
+Axes: N examples, D features, C classes.
 """
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
 from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
 from neucrab_jax.typing import Array
 
+# An example whose own weight in its prediction is this near one says nothing of
+# what it would be without it.
+_LEAST_LEFT = 1e-9
 
-@jax.jit
-def _score(x, one_hot, example_weights):
-  n, d = x.shape
-  values, vectors = jnp.linalg.eigh(x.T @ x)
-  kept = values > float64.rank_tolerance(values, max(n, d))
-  scales = jnp.where(kept, 1 / jnp.sqrt(jnp.where(kept, values, 1)), 0)
-  # An orthonormal basis of what is linear in the features; the constant too.
-  basis = jnp.concatenate(
-    [jnp.full((n, 1), 1 / jnp.sqrt(n)), (x @ vectors) * scales], axis=1
+
+def explained(
+  left: Float[np.ndarray, 'N K'],
+  shares: Float[np.ndarray, 'K'],
+  labels: Int[Array, 'N'],
+) -> tuple[float, Float[np.ndarray, 'N']]:
+  """What regressions on features explain of each class's indicator, summed.
+
+      Σ_c 1_cᵀ H 1_c / N_c − 1,   H = 11ᵀ/N + U diag(s) Uᵀ
+
+  Args:
+    left: [N, K], U: the left singular vectors of centred features.
+    shares: [K], s, in [0, 1]: how much of each direction is used.
+    labels: [N], integers from 0 to C − 1.
+
+  Returns:
+    The sum, and by example how much less it is without that one, times N − 1:
+    exact, as a regression without an example is known from its residual and its
+    leverage.
+  """
+  members = float64.one_hot(labels)
+  n, counts = len(members), members.sum(axis=0)
+  fitted = members.mean(axis=0) + left @ (shares[:, None] * (left.T @ members))
+  residuals = members - fitted
+  leverage = 1 / n + left**2 @ shares
+  unexplained = np.sum(members * residuals, axis=0)  # [C]
+  rest = counts - members  # [N, C], of each class without the example
+  without = (
+    unexplained - residuals**2 / np.maximum(1 - leverage, _LEAST_LEFT)[:, None]
   )
-  unused = jnp.diag(jnp.append(0, 1.0 - kept))
-
-  def score(weights):
-    weighted = basis * weights[:, None]
-    factor = jax.scipy.linalg.cho_factor(weighted.T @ basis + unused)
-    target = weighted.T @ one_hot
-    # Of each class's indicator, what a regression on the features explains.
-    explained = jnp.sum(
-      target * jax.scipy.linalg.cho_solve(factor, target), axis=0
-    )
-    counts = weights @ one_hot
-    explained -= counts**2 / n
-    return jnp.sum(explained / counts)
-
-  return jax.lax.map(score, example_weights)
+  # A class that loses its only example is not explained, and not missed.
+  by_class = np.where(rest > 0, 1 - without / np.maximum(rest, 1), 0)
+  total = float(np.sum(1 - unexplained / counts))
+  return total - 1, (n - 1) * (total - by_class.sum(axis=1))
 
 
 def h_score(
   *,
   features: Float[Array, 'N D'],
   labels: Int[Array, 'N'],
-  example_weights: Float[Array, 'R N'],
-) -> Float[Array, 'R']:
+) -> measure.Score:
   """How much of the variance of whitened features is between classes.
 
       H = tr(cov(f)⁺ cov(E[f | y]))
@@ -56,21 +66,19 @@ def h_score(
   Args:
     features: [N, D].
     labels: [N], integers from 0 to C − 1.
-    example_weights: [R, N].
 
   Returns:
-    [R], from 0 to C − 1.
+    A number, from 0 to C − 1.
 
   Reference:
     Bao et al., "An Information-Theoretic Approach to Transferability in Task
     Transfer Learning", ICIP 2019, definition 2.
   """
-  with float64.precision():
-    return _score(
-      float64.compact(float64.centre(features)),
-      float64.one_hot(labels),
-      example_weights,
-    )
+  spectrum = float64.spectrum(features)
+  score, influence = explained(
+    spectrum.left, np.ones(len(spectrum.values)), labels
+  )
+  return measure.Score(score, influence=influence)
 
 
 MEASURE = measure.Measure(

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """kNN: leave-one-out accuracy of the nearest neighbours, a control.
 
-Axes: N examples, D features, R weightings.
+Axes: N examples, D features.
 """
 
+import numpy as np
 from jaxtyping import Float, Int
 
 from neucrab_jax.measures import measure
@@ -15,7 +16,6 @@ def knn(
   *,
   features: Float[Array, 'N D'],
   labels: Int[Array, 'N'],
-  example_weights: Float[Array, 'R N'],
   k: int = 1,
 ) -> measure.Score:
   """How often an example's nearest neighbours are of its own class.
@@ -23,22 +23,33 @@ def knn(
   Args:
     features: [N, D].
     labels: [N], integers from 0 to C − 1.
-    example_weights: [R, N]; no neighbour is the nearer for its weight.
     k: neighbours that vote, below N.
 
   Returns:
-    [R] accuracies, in [0, 1], and the standard error over examples.
+    The accuracy, in [0, 1].
 
   Reference:
     Cover and Hart, "Nearest Neighbor Pattern Classification", 1967.
   """
-  right = knn_ops.leave_one_out(features, labels, k=k)
-  return measure.mean_over_examples(right, example_weights)
+  labels = np.asarray(labels)
+  n = len(labels)
+  # One more, who takes the place of any that is left out.
+  places = knn_ops.nearest(features, k if k >= n - 1 else k + 1)
+  neighbours = labels[places]
+  right = knn_ops.vote(neighbours[:, :k]) == labels
+  lost = np.zeros(n)
+  if places.shape[1] > k:
+    for place in range(k):
+      rest = knn_ops.vote(np.delete(neighbours, place, axis=1))
+      change = right.astype(float) - (rest == labels)
+      np.add.at(lost, places[:, place], change)
+  # What an example is without a neighbour is the doing of both: each has half.
+  return measure.Score(right.mean(), influence=right - right.mean() + lost / 2)
 
 
 MEASURE = measure.Measure(
   knn,
   variant='leave-one-out accuracy, Euclidean distance',
-  spread='standard error over examples',
+  leaves_out=True,
   limits={'k': (1, None)},
 )

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """LFC: correlation of the features' kernel with that of the labels.
 
-Axes: N examples, D features, C classes, R weightings.
+Axes: N examples, D features, C classes.
 """
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
 from neucrab_jax.measures import measure
@@ -13,26 +12,11 @@ from neucrab_jax.ops import float64
 from neucrab_jax.typing import Array
 
 
-@jax.jit
-def _correlations(x, one_hot, example_weights):
-  def correlation(weights):
-    n = weights.sum()
-    root = jnp.sqrt(weights)[:, None]
-    a = root * (x - weights @ x / n)
-    b = root * (one_hot - weights @ one_hot / n)
-    # ⟨AAᵀ, BBᵀ⟩ = ‖AᵀB‖², without any N×N array.
-    norms = jnp.linalg.norm(a.T @ a) * jnp.linalg.norm(b.T @ b)
-    return jnp.sum((a.T @ b) ** 2) / jnp.where(norms > 0, norms, 1)
-
-  return jax.lax.map(correlation, example_weights)
-
-
 def lfc(
   *,
   features: Float[Array, 'N D'],
   labels: Int[Array, 'N'],
-  example_weights: Float[Array, 'R N'],
-) -> Float[Array, 'R']:
+) -> measure.Score:
   """How alike two examples' features are where their labels are the same.
 
       LFC = ⟨K, L⟩ / (‖K‖ ‖L‖),  K = H F Fᵀ H,  L = H Y H,  H = I − 11ᵀ/N
@@ -43,21 +27,40 @@ def lfc(
   Args:
     features: [N, D].
     labels: [N], integers from 0 to C − 1.
-    example_weights: [R, N].
 
   Returns:
-    [R], in [0, 1].
+    A number in [0, 1].
 
   Reference:
     Deshpande et al., "A linearized framework and a new benchmark for model
     selection for fine-tuning", 2021, section 4.
   """
-  with float64.precision():
-    x = float64.centre(features)
-    scale = abs(x).max() or 1  # No fourth power is too small for a float.
-    return _correlations(
-      float64.compact(x / scale), float64.one_hot(labels), example_weights
-    )
+  spectrum = float64.spectrum(features)
+  members = float64.one_hot(labels)
+  targets = members - members.mean(axis=0)
+  n, values = len(members), spectrum.values
+  if not len(values):
+    return measure.Score(0.0, influence=np.zeros(n))
+  # No fourth power is too small for a float.
+  values = values / values[0]
+  z = spectrum.left * np.sqrt(values)
+  # ⟨FFᵀ, YYᵀ⟩ = ‖FᵀY‖², without any N×N array.
+  cross = z.T @ targets / n
+  second = targets.T @ targets / n
+  alike = np.sum(cross**2)
+  features_norm, labels_norm = np.sum((values / n) ** 2), np.sum(second**2)
+  score = alike / np.sqrt(features_norm * labels_norm)
+  # Each of the three is a squared norm of a mean of products.
+  influence = (
+    2
+    * np.einsum('nk,nk->n', z, targets @ cross.T)
+    / np.sqrt(features_norm * labels_norm)
+  )
+  influence -= score * (spectrum.left**2 @ values**2 / n) / features_norm
+  influence -= score * (
+    np.einsum('nc,nc->n', targets, targets @ second) / labels_norm
+  )
+  return measure.Score(score, influence=influence)
 
 
 MEASURE = measure.Measure(

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """LogME: evidence of a Bayesian linear regression onto one-hot labels.
 
-Axes: N examples, D features, K = min(N, D), C classes, R weightings.
+Axes: N examples, D features, K = min(N, D), C classes.
 """
 
-import functools
+import dataclasses
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
 from neucrab_jax.measures import measure
@@ -27,138 +26,202 @@ _MAX_ITERATIONS = 11
 _TOLERANCE = 1e-3
 _STABILISER = 1e-5
 
-# With up to so many dimensions per example, resamples are scored to first order
-# in their weights, without another fit. With D near N the labels are
-# interpolated, the fixed point is none, and only another fit tells how the
-# score varies.
-_FIRST_ORDER_WIDTH = 0.5
+# How far α/β may be from that of all examples once one is left out, as a
+# logarithm, where it is followed to first order.
+_FARTHEST = 0.3
+# An example whose own weight in its prediction is this near one says nothing of
+# what it would be without it.
+_LEAST_LEFT = 1e-12
 
 
-def _fixed_point(sigma, x2, residual, n):
-  """α, β, ‖m‖² and the squared error of each class, [C] each.
+@dataclasses.dataclass(frozen=True)
+class _Moments:
+  """What the evidence of each class hangs on at its α/β.
+
+  Attributes:
+    gamma: [C] or [N, C], the number of well determined directions.
+    weights: as gamma, ‖m‖².
+    errors: as gamma, the squared error.
+  """
+
+  gamma: np.ndarray
+  weights: np.ndarray
+  errors: np.ndarray
+
+  def fit(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """MacKay's next α and β."""
+    tiny = np.finfo(float).tiny
+    alpha = np.maximum(self.gamma / (self.weights + _STABILISER), tiny)
+    beta = (n - self.gamma) / (self.errors + _STABILISER)
+    return alpha, np.maximum(beta, tiny)
+
+  def where(self, done: np.ndarray, old: '_Moments | None') -> '_Moments':
+    """These, but the old ones where the fixed point was reached."""
+    if old is None:
+      return self
+    return _Moments(
+      np.where(done, old.gamma, self.gamma),
+      np.where(done, old.weights, self.weights),
+      np.where(done, old.errors, self.errors),
+    )
+
+
+class _Regression:
+  """Ridge regressions of each class's indicator, with each example left out."""
+
+  def __init__(self, spectrum: float64.Spectrum, one_hot: np.ndarray):
+    self.n = len(one_hot)
+    self.sigma = spectrum.values[:, None]  # [K, 1]
+    self.u = spectrum.left
+    self.u2 = self.u**2
+    self.one_hot = one_hot
+    self.x = self.u.T @ one_hot  # [K, C]
+    self.x2 = self.x**2
+    squares = one_hot.sum(axis=0)
+    # Of squares of labels, what no direction reaches.
+    self.rest = np.maximum(squares - self.x2.sum(axis=0), 0)
+
+  def all(self, t: np.ndarray) -> _Moments:
+    """Of all examples, at α/β = t [C]."""
+    a = 1 / (self.sigma + t)
+    return _Moments(
+      gamma=np.sum(self.sigma * a, axis=0),
+      weights=np.sum(self.sigma * self.x2 * a**2, axis=0),
+      errors=np.sum(self.x2 * (t * a) ** 2, axis=0) + self.rest,
+    )
+
+  def leverage(self, t: np.ndarray) -> np.ndarray:
+    """[N, C], an example's own weight in its prediction."""
+    return self.u2 @ (self.sigma / (self.sigma + t))
+
+  def without(
+    self, t: np.ndarray, moments: _Moments, t_without: np.ndarray
+  ) -> _Moments:
+    """Without each example: exact at t [C], and to first order at its own.
+
+    Args:
+      t: [C].
+      moments: of all examples, at t.
+      t_without: [N, C], α/β without each example.
+    """
+    s, a = self.sigma, 1 / (self.sigma + t)
+    second = self.u2 @ (s * a**2)
+    residuals = self.one_hot - self.u @ (s * self.x * a)
+    pulls = self.u @ (s * self.x * a**2)
+    left = np.maximum(1 - self.leverage(t), _LEAST_LEFT)
+    scaled = residuals / left
+    weights = scaled**2 * second - 2 * scaled * pulls
+    errors = -residuals * scaled - t * weights
+    gamma = -t * second / left
+    # Slopes by log t.
+    step = np.clip(np.log(t_without / t), -_FARTHEST, _FARTHEST)
+    gamma = gamma - step * t * np.sum(s * a**2, axis=0)
+    weights = weights - step * t * 2 * np.sum(s * self.x2 * a**3, axis=0)
+    errors = errors + step * t**2 * 2 * np.sum(s * self.x2 * a**3, axis=0)
+    smallest = np.finfo(float).tiny
+    return _Moments(
+      gamma=np.clip(moments.gamma + gamma, 0, self.n - 1),
+      weights=np.maximum(moments.weights + weights, smallest),
+      errors=np.maximum(moments.errors + errors, 0),
+    )
+
+
+def _evidence(n, dims, alpha, beta, moments, log_precision):
+  return 0.5 * (
+    dims * np.log(alpha)
+    + n * np.log(beta)
+    - log_precision
+    - beta * moments.errors
+    - alpha * moments.weights
+    - n * np.log(2 * np.pi)
+  )
+
+
+def _evidences(
+  regression: _Regression, *, counted: int, dims: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """The evidence of each class [C], and without each example [N, C].
 
   Args:
-    sigma: [K], squared singular values, zero where there is none.
-    x2: [K, C], squares of the labels' coordinates on the left vectors.
-    residual: [C], squares of what no left vector reaches.
-    n: N.
+    regression: of the features.
+    counted: directions that are in the precision.
+    dims: D of the evidence.
   """
-  sigma = sigma[:, None]
-
-  def step(_, state):
-    (alpha, beta, *_), done = state
-    t = alpha / beta
-    gamma = jnp.sum(sigma / (sigma + t), axis=0)
-    m2 = jnp.sum(sigma * x2 / (t + sigma) ** 2, axis=0)
-    error = jnp.sum(x2 / (1 + sigma / t) ** 2, axis=0) + residual
-    tiny = jnp.finfo(sigma.dtype).tiny
-    new_alpha = jnp.maximum(gamma / (m2 + _STABILISER), tiny)
-    new_beta = jnp.maximum((n - gamma) / (error + _STABILISER), tiny)
-    found = [
-      jnp.where(done, old, new)
-      for old, new in zip(
-        state[0], (new_alpha, new_beta, m2, error), strict=True
-      )
-    ]
-    change = jnp.abs(new_alpha / new_beta - t) / t
-    return tuple(found), done | (change <= _TOLERANCE)
-
-  ones = jnp.ones_like(residual)
-  start = (ones, ones, 0 * ones, 0 * ones), jnp.zeros(ones.shape, bool)
-  return jax.lax.fori_loop(0, _MAX_ITERATIONS, step, start)[0]
-
-
-def _fit(f, one_hot, num_dims, variant):
-  """The evidence of each class's indicator, [C], and what it says of examples.
-
-  Returns:
-    [C], and the derivatives of the mean of them by the examples' weights, [N].
-  """
-  n, width = f.shape
-  sigma, vectors = jnp.linalg.eigh(f.T @ f)
-  kept = sigma > float64.rank_tolerance(sigma, max(n, width))
-  sigma = jnp.where(kept, sigma, 0)
-  inverse = jnp.where(kept, 1 / jnp.sqrt(jnp.where(kept, sigma, 1)), 0)
-  # Uᵀ y, without the left singular vectors U themselves.
-  x = inverse[:, None] * (vectors.T @ (f.T @ one_hot))
-  squares = jnp.sum(one_hot**2, axis=0)
-  residual = jnp.maximum(squares - jnp.sum(x**2, axis=0), 0)
-  alpha, beta, m2, error = _fixed_point(sigma, x**2, residual, n)
-  # Where D >= N the authors truncate no direction.
-  counted = kept if width < n else jnp.ones_like(kept)
-  precision = jnp.log(alpha + beta * sigma[:, None])
-  precision = jnp.sum(jnp.where(counted[:, None], precision, 0), axis=0)
-  dims = num_dims if variant == 'jmlr' else counted.sum()
-  evidence = 0.5 * (
-    dims * jnp.log(alpha)
-    + n * jnp.log(beta)
-    - precision
-    - beta * error
-    - alpha * m2
-    - n * jnp.log(2 * jnp.pi)
+  n, sigma = regression.n, regression.sigma
+  num_classes = regression.one_hot.shape[1]
+  alpha = beta = np.ones(num_classes)
+  alphas = betas = np.ones((n, num_classes))
+  done = np.zeros(num_classes, bool)
+  moments = others = None
+  t = alpha / beta
+  for _ in range(_MAX_ITERATIONS):
+    t_others = alphas / betas
+    new = regression.all(t)
+    new_others = regression.without(t, new, t_others)
+    moments = new.where(done, moments)
+    others = new_others.where(done, others)
+    alpha, beta = moments.fit(n)
+    alphas, betas = others.fit(n - 1)
+    done = done | (np.abs(alpha / beta - t) / t <= _TOLERANCE)
+    if done.all():
+      break
+    t = np.where(done, t, alpha / beta)
+  t, unseen = alpha / beta, counted - len(sigma)
+  step = np.clip(np.log(alphas / betas / t), -_FARTHEST, _FARTHEST)
+  precision = np.sum(np.log(sigma + t), axis=0) + unseen * np.log(t)
+  slope = np.sum(t / (sigma + t), axis=0) + unseen
+  left = np.maximum(1 - regression.leverage(t), _LEAST_LEFT)
+  # log det of what is inverted for m: by the determinant lemma, without one.
+  log_det = counted * np.log(beta) + precision
+  log_dets = counted * np.log(betas) + precision + slope * step + np.log(left)
+  return (
+    _evidence(n, dims, alpha, beta, moments, log_det),
+    _evidence(n - 1, dims, alphas, betas, others, log_dets),
   )
-  # α, β and m are at their optimum: their changes do not count.
-  u = (f @ vectors) * inverse
-  shrink = sigma[:, None] / (sigma[:, None] + alpha / beta)
-  errors = one_hot - u @ (x * shrink)
-  by_example = 0.5 * (
-    jnp.log(beta) - u**2 @ shrink - beta * errors**2 - jnp.log(2 * jnp.pi)
-  )
-  return jnp.mean(evidence) / n, jnp.mean(by_example, axis=1) / n
-
-
-@functools.partial(jax.jit, static_argnames='variant')
-def _scores(f, one_hot, example_weights, num_dims, *, variant):
-  n, width = f.shape
-  if width <= _FIRST_ORDER_WIDTH * n:
-    score, slopes = _fit(f, one_hot, num_dims, variant)
-    if len(example_weights) == 1:
-      return score[None]  # and what is not asked for is not computed
-    return score + (example_weights - 1) @ slopes
-
-  def score_of(weights):
-    root = jnp.sqrt(weights)[:, None]
-    return _fit(root * f, root * one_hot, num_dims, variant)[0]
-
-  return jax.lax.map(score_of, example_weights)
 
 
 def logme(
   *,
   features: Float[Array, 'N D'],
   labels: Int[Array, 'N'],
-  example_weights: Float[Array, 'R N'],
   variant: str = 'jmlr',
-) -> Float[Array, 'R']:
+) -> measure.Score:
   """Log-evidence of a linear model of each class's indicator, per example.
 
       p(y | F) = ∫ N(y; F w, β⁻¹ I) N(w; 0, α⁻¹ I) dw
       LogME    = 1/C Σ_c max_{α,β} 1/N log p(y_c | F)
 
   The maximum by at most 11 steps of MacKay's fixed point, as the authors do.
-  With D <= N/2, resampled examples are scored to first order in their weights.
+  These are followed without each example in turn: with D near N the labels are
+  interpolated, the fixed point is not reached, and only so is it known how much
+  the score owes to an example.
 
   Args:
     features: [N, D]; an offset counts, as there is no intercept.
     labels: [N], integers from 0 to C − 1.
-    example_weights: [R, N], the first all ones.
     variant: 'jmlr', or 'exact' to leave out directions without variance.
 
   Returns:
-    [R], in nats.
+    A number in nats.
 
   Reference:
     You et al., "Ranking and Tuning Pre-trained Models: A New Paradigm for
     Exploiting Model Hubs", JMLR 2022, algorithm 3.
   """
-  with float64.precision():
-    return _scores(
-      float64.compact(features),
-      float64.one_hot(labels),
-      example_weights,
-      features.shape[1],
-      variant=variant,
-    )
+  n, width = features.shape
+  spectrum = float64.spectrum(features, float64.as_given)
+  rank = len(spectrum.values)
+  # Where D >= N the authors truncate no direction.
+  counted = rank if width < n else n
+  evidences, without = _evidences(
+    _Regression(spectrum, float64.one_hot(labels)),
+    counted=counted,
+    dims=width if variant == 'jmlr' else counted,
+  )
+  score = np.mean(evidences) / n
+  return measure.Score(
+    score, influence=(n - 1) * score - np.mean(without, axis=1)
+  )
 
 
 MEASURE = measure.Measure(

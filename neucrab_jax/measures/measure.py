@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a measure is, and what it says: the types that all measures share.
 
-Axes: N examples, R weightings.
+Axes: N examples.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ GIVEN = {
 }
 # Those with a row for each example.
 PER_EXAMPLE = ('features', 'source_probs')
-_INPUTS = (*GIVEN, 'labels', 'key', 'example_weights')
+_INPUTS = (*GIVEN, 'labels', 'key')
 
 
 class MeasureWarning(UserWarning):
@@ -36,13 +36,22 @@ class Score(NamedTuple):
   """What a measure says of one checkpoint.
 
   Attributes:
-    value: [], larger is better; or [R], one for each weighting of the examples.
-    std: [], how sure it is: what the measure's `spread` says. None for the
-      standard error over resamples.
+    value: [], larger is better.
+    influence: [N], the empirical influence function: N times the derivative of
+      the value by each example's weight, up to a constant. None where it is
+      not known, and resampling has to tell how sure the value is.
+    noise: the standard error that the measure's own randomness adds.
+    std: what the measure's `spread` says; None for the standard error.
     warnings: what a reader of the score should know.
+
+  Reference:
+    Hampel, "The Influence Curve and Its Role in Robust Estimation", JASA 1974;
+    Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982.
   """
 
   value: Array | np.number | float
+  influence: Array | None = None
+  noise: float = 0.0
   std: Array | np.number | float | None = None
   warnings: tuple[str, ...] = ()
 
@@ -52,24 +61,25 @@ class Measure:
   """A measure: its function, and what is said of it.
 
   The function's parameters say what it takes: those of `features`, `labels`,
-  `source_probs`, `key`, `num_parameters`, `upstream_accuracy`, `fine_tune` and
-  `example_weights` that it needs, then its options. It returns a scalar, or a
-  `Score` if it has a spread of its own or something to warn of; with
-  `example_weights` [R, N] the scores [R] of R weightings, of which the first is
-  all ones.
+  `source_probs`, `key`, `num_parameters`, `upstream_accuracy` and `fine_tune`
+  that it needs, then its options. It returns a scalar, or a `Score` if it knows
+  its influence function, has a spread of its own or something to warn of.
 
   Attributes:
     function: keyword-only.
     variant: which of its published forms it is; or, where it has an option
       `variant`, each form by its name.
     spread: what the `std` of its scores is.
+    leaves_out: whether it judges an example by others. Among copies it would
+      find itself, so that it is resampled without them.
     limits: the smallest and the largest value of each option, None for no
       bound; or the names that it takes.
   """
 
   function: Callable[..., Any]
   variant: str | Mapping[str, str]
-  spread: str = 'standard error over resampled examples'
+  spread: str = 'standard error over examples'
+  leaves_out: bool = False
   limits: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
@@ -83,26 +93,19 @@ class Measure:
     """Each option's default."""
     return {k: v for k, v in self.parameters.items() if k not in _INPUTS}
 
+  @property
+  def sees_examples(self) -> bool:
+    """Whether other examples would give another score."""
+    takes = self.parameters
+    return 'labels' in takes and any(name in takes for name in PER_EXAMPLE)
+
 
 def as_score(found: Any) -> Score:
   """What a measure returned: a `Score`, or its value alone."""
   return found if isinstance(found, Score) else Score(found)
 
 
-def mean_over_examples(
-  values: Float[Array, 'N'] | Float[Array, 'R N'],
-  example_weights: Float[Array, 'R N'],
-) -> Score:
-  """The score that is a mean of one value for each example.
-
-  Args:
-    values: [N]; or [R, N] if they depend on the weights.
-    example_weights: [R, N], of mean one.
-
-  Returns:
-    [R] means, and the standard error of the first.
-  """
+def mean_over_examples(values: Float[Array, 'N']) -> Score:
+  """The score that is a mean of one value [N] for each example."""
   values = np.asarray(values, np.float64)
-  first = values.reshape(-1, values.shape[-1])[0]
-  means = np.mean(values * np.asarray(example_weights), axis=1)
-  return Score(means, first.std(ddof=1) / np.sqrt(first.size))
+  return Score(values.mean(), influence=values - values.mean())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mutual information of features and labels, by a neural lower bound.
 
-Axes: N examples, D features, H hidden units, C classes, S splits, R weightings.
+Axes: N examples, D features, H hidden units, C classes, S splits.
 """
 
 import functools
@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Float, Int
 
 from neucrab_jax.measures import measure
-from neucrab_jax.ops import blocks, pca, stratified
+from neucrab_jax.ops import blocks, float64, pca, stratified
 from neucrab_jax.typing import Array, Key
 
 # Examples of one step; all of them if there are fewer.
@@ -85,7 +85,6 @@ def mutual_information(
   features: Float[Array, 'N D'],
   labels: Int[Array, 'N'],
   key: Key,
-  example_weights: Float[Array, 'R N'],
   energy: float = 0.8,
   num_hidden: int = 128,
   num_steps: int = 400,
@@ -105,7 +104,6 @@ def mutual_information(
     features: [N, D].
     labels: [N], integers from 0 to C − 1.
     key: of the splits and the perceptrons.
-    example_weights: [R, N]; the perceptrons are those of all.
     energy: the share of the variance that PCA keeps, in (0, 1]; 1 for all.
     num_hidden: H.
     num_steps: of AdamW, on 256 examples each.
@@ -114,7 +112,7 @@ def mutual_information(
     num_splits: S.
 
   Returns:
-    [R] mean bounds over splits, in nats and at most H(Y), and the standard
+    The mean bound over splits, in nats and at most H(Y), and the standard
     deviation over splits.
 
   Reference:
@@ -126,7 +124,8 @@ def mutual_information(
   """
   key_splits, key_fits = jax.random.split(key)
   held_out = stratified.held_out(key_splits, labels, num_splits=num_splits)
-  z = np.asarray(pca.transform(pca.fit(features, energy=energy), features))
+  x = float64.standard(features)
+  z = np.asarray(pca.transform(pca.fit(x, energy=energy), x))
   # One scale for all: the components' own sizes are what they know.
   scale = np.sqrt(np.mean(z**2, dtype=np.float64))
   z = (z / (scale if scale > 0 else 1)).astype(np.float32)
@@ -142,18 +141,28 @@ def mutual_information(
     num_hidden=num_hidden,
     num_steps=num_steps,
   )
-  shares = np.stack([w @ np.eye(num_classes)[labels] for w in example_weights])
-  shares /= shares.sum(axis=1, keepdims=True)
-  entropies = -np.sum(shares * np.log(shares), axis=1)
-  bounds = entropies[:, None] + stratified.mean_held_out(
-    logs, held_out, example_weights
+  logs = np.asarray(logs, np.float64)
+  shares = np.bincount(labels) / len(labels)
+  bounds = np.array(
+    [row[chosen].mean() for row, chosen in zip(logs, held_out, strict=True)]
   )
-  return measure.Score(bounds.mean(axis=1), bounds[0].std(ddof=1))
+  surprise = -np.log(shares)[labels]  # Its mean is H(Y).
+  changes = held_out * (logs - bounds[:, None])
+  changes *= len(labels) / held_out.sum(axis=1, keepdims=True)
+  std = bounds.std(ddof=1)
+  return measure.Score(
+    surprise.mean() + bounds.mean(),
+    influence=surprise + changes.mean(axis=0),
+    # Each split has a perceptron of its own.
+    noise=float(std / np.sqrt(num_splits)),
+    std=std,
+  )
 
 
 MEASURE = measure.Measure(
   mutual_information,
   variant='Barber–Agakov bound, on held-out quarters',
+  leaves_out=True,
   spread='standard deviation over splits',
   limits={
     'energy': (0.0, 1.0),

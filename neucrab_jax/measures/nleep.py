@@ -3,8 +3,7 @@
 
 No two public implementations agree; `variant` names which of them is meant.
 
-Axes: N examples, D features, K components, C classes, S seeds, R
-weightings.
+Axes: N examples, D features, K components, C classes, S seeds.
 """
 
 import dataclasses
@@ -15,15 +14,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from neucrab_jax.measures import measure
-from neucrab_jax.ops import gmm, leep, pca
+from neucrab_jax.ops import float64, gmm, leep, pca
 from neucrab_jax.typing import Array, Key, Keys
 
 # What the public code of PACTran adds to a probability before its log.
 _PACTRAN_EPSILON = 1e-10
-
-# Of EM on a resample, from the mixture of all examples: a few, for what differs
-# to be the examples and not where EM wanders to.
-_RESAMPLE_ITERATIONS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,41 +98,6 @@ _VARIANTS = {
 }
 
 
-def _resample(
-  chosen: _Variant,
-  mixture: gmm.GMM,
-  z: Array,
-  labels: Array,
-  example_weights: Array,
-) -> np.ndarray:
-  """Scores of weighted examples, by mixtures that go on from a given one, [R].
-
-  What the resamples differ by is then the examples, not the luck of another
-  initialisation.
-  """
-  num_classes, num_resamples = int(np.max(labels)) + 1, len(example_weights)
-  if not num_resamples:
-    return np.zeros(0)
-  fitted = gmm.fit_many(
-    # Without effect: the means are given.
-    jax.random.split(jax.random.key(0), num_resamples),
-    z,
-    initial_means=mixture.means,
-    example_weights=example_weights,
-    covariance=chosen.covariance,
-    max_iterations=_RESAMPLE_ITERATIONS,
-  )
-  predictions = leep.predictions(
-    fitted,
-    z,
-    labels,
-    num_classes=num_classes,
-    example_weights=example_weights,
-  )
-  values = chosen.values(np.asarray(predictions, np.float64), num_classes)
-  return np.mean(example_weights * values, axis=1)
-
-
 def score_projected(
   z: Float[Array, 'N k'],
   labels: Int[Array, 'N'],
@@ -148,9 +108,8 @@ def score_projected(
   max_iterations: int,
   tolerance: float,
   values: Callable[[np.ndarray, int], np.ndarray] = _log,
-) -> tuple[np.ndarray, gmm.GMM]:
+) -> tuple[Float[np.ndarray, 'S N'], gmm.GMM]:
   """NLEEP of features that PCA has projected, once for each of S seeds.
-
   Args:
     z: [N, k], the projected features.
     labels: [N], integers from 0 to C − 1.
@@ -163,7 +122,7 @@ def score_projected(
       what the score is the mean of.
 
   Returns:
-    [S] scores, and the mixtures.
+    [S, N], of which each seed's score is the mean, and the mixtures.
   """
   mixtures = gmm.fit_many(
     keys,
@@ -175,8 +134,7 @@ def score_projected(
   )
   num_classes = int(np.max(labels)) + 1
   p = leep.predictions(mixtures, z, labels, num_classes=num_classes)
-  scores = values(np.asarray(p, np.float64), num_classes).mean(axis=1)
-  return scores, mixtures
+  return values(np.asarray(p, np.float64), num_classes), mixtures
 
 
 def nleep(
@@ -184,7 +142,6 @@ def nleep(
   features: Float[Array, 'N D'],
   labels: Int[Array, 'N'],
   key: Key,
-  example_weights: Float[Array, 'R N'],
   variant: str = 'paper',
   energy: float = 0.8,
   components_per_class: int = 5,
@@ -206,7 +163,6 @@ def nleep(
     features: [N, D].
     labels: [N], integers from 0 to C − 1.
     key: of the mixtures' initialisations.
-    example_weights: [R, N], the first all ones; the PCA is that of all.
     variant: 'paper', or another public implementation: 'stable_transfer',
       'pactran' or 'sfda'. Its seeds and k-means are ours.
     energy: the share of the variance that PCA keeps, in (0, 1].
@@ -217,9 +173,8 @@ def nleep(
     tolerance: gain in mean log-likelihood, nats, at which EM stops.
 
   Returns:
-    [R] scores, in nats (for 'sfda' a probability), and the standard deviation
-    over seeds. The first is the mean over seeds, at most 0; to it the others
-    add what a mixture changes that goes on from that of the first seed.
+    The mean over seeds, in nats and at most 0 (for 'sfda' a probability), and
+    the standard deviation over seeds.
 
   Reference:
     Li et al., "Ranking Neural Checkpoints", CVPR 2021, section 3.2.
@@ -233,8 +188,9 @@ def nleep(
       f'{num_components} components for {n} examples: reduced to {n}.'
     )
   num_components = max(1, min(num_components, n))
-  z = pca.transform(pca.fit(features, energy=energy), features)
-  scores, mixtures = score_projected(
+  x = float64.standard(features)
+  z = pca.transform(pca.fit(x, energy=energy), x)
+  by_example, mixtures = score_projected(
     z,
     labels,
     jax.random.split(key, num_seeds),
@@ -244,6 +200,7 @@ def nleep(
     tolerance=tolerance,
     values=chosen.values,
   )
+  scores = by_example.mean(axis=1)
   unfinished = num_seeds - int(np.sum(mixtures.converged))
   if unfinished:
     warnings.append(
@@ -256,17 +213,13 @@ def nleep(
       f'this good cannot be told apart ({n / num_components:.1f} examples per '
       'component; use more examples or fewer components per class).'
     )
-  changes = _resample(
-    chosen,
-    jax.tree.map(lambda field: field[0], mixtures),
-    z,
-    labels,
-    example_weights[1:],
-  )
-  resampled = scores.mean() + changes - scores[0]
   return measure.Score(
-    np.append(scores.mean(), resampled),
-    scores.std(ddof=1),
+    scores.mean(),
+    # Of the mean over seeds. What other examples make of the mixtures is as
+    # much, on real features, as what other seeds do.
+    influence=by_example.mean(axis=0) - scores.mean(),
+    noise=scores.std(ddof=1) / np.sqrt(num_seeds),
+    std=scores.std(ddof=1),
     warnings=tuple(warnings),
   )
 

@@ -17,7 +17,7 @@ def num_parameters(*, num_parameters: float) -> measure.Score:
     On the usual collections, sorting by size beats every measure: "How NOT to
     benchmark your SITE metric", 2026.
   """
-  return measure.Score(num_parameters, 0.0)
+  return measure.Score(num_parameters, std=0.0)
 
 
 MEASURE = measure.Measure(

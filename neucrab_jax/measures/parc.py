@@ -1,62 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
 """PARC: rank correlation of distances of features with those of labels.
 
-Axes: N examples, D features, C classes, T blocks, B examples of a block, R
-weightings.
+Axes: N examples, D features, C classes, T blocks, B examples of a block.
 """
 
-import jax
-import jax.numpy as jnp
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Float, Int
 
 from neucrab_jax.measures import measure
-from neucrab_jax.ops import blocks
+from neucrab_jax.ops import float64
 from neucrab_jax.typing import Array
 
 # Pairs in one bin tie. What that takes from the variance of the ranks is the
 # square of a bin's share of all pairs.
 _NUM_BINS = 1 << 18
 
-
-@jax.jit
-def _bins(rows, row_ids, units):
-  """The bin of 1 − correlation of each pair, [B, N]; the last for itself."""
-  correlations = jnp.matmul(rows, units.T, precision=blocks.PRECISION)
-  distances = jnp.clip((1 - correlations) / 2, 0, 1)
-  bins = jnp.round(distances * (_NUM_BINS - 1)).astype(jnp.int32)
-  self = row_ids[:, None] == jnp.arange(len(units))
-  return jnp.where(self, _NUM_BINS, bins)
+# Distances of one block.
+_BLOCK_ELEMENTS = 1 << 22
 
 
-def _count(bins, weights):
-  counts = np.bincount(bins.ravel(), weights, minlength=_NUM_BINS + 1)
-  return counts[:_NUM_BINS]
+def _blocks(
+  units: Float[np.ndarray, 'N D'], labels: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+  """For some examples at a time, the bins of their pairs and who is alike."""
+  n = len(units)
+  size = max(1, _BLOCK_ELEMENTS // n)
+  for start in range(0, n, size):
+    rows = slice(start, min(start + size, n))
+    distances = np.clip((1 - units[rows] @ units.T) / 2, 0, 1)
+    bins = np.round(distances * (_NUM_BINS - 1)).astype(np.int32)
+    # A bin of its own for an example and itself.
+    bins[np.arange(len(bins)), np.arange(n)[rows]] = _NUM_BINS
+    yield rows, bins, labels[rows, None] == labels
 
 
-def _rank_correlation(pairs: np.ndarray, alike: np.ndarray) -> float:
-  """Spearman's, of distances in bins with the two values of label distances.
-
-  Args:
-    pairs: the mass of all pairs in each bin, nearest first.
-    alike: the mass of those of one class.
-  """
-  total, mass = pairs.sum(), alike.sum()
-  ranks = np.cumsum(pairs) - pairs / 2  # of the middle of each bin
-  centred = ranks - total / 2
-  variance = pairs @ centred**2 * mass * (total - mass) / total
-  if variance <= 0:
-    return 0.0
-  # Two examples of one class have the smaller distance of labels.
-  return float(-(alike @ centred) / np.sqrt(variance))
+def _count(bins: np.ndarray) -> np.ndarray:
+  counts = np.bincount(bins.ravel(), minlength=_NUM_BINS + 1)
+  return counts[:_NUM_BINS].astype(np.float64)
 
 
 def parc(
   *,
   features: Float[Array, 'N D'],
   labels: Int[Array, 'N'],
-  example_weights: Float[Array, 'R N'],
-) -> Float[Array, 'R']:
+) -> measure.Score:
   """Whether examples whose features differ more have different labels.
 
       PARC = Spearman(1 − corr(f_i, f_j), 1 − corr(y_i, y_j)),  i < j
@@ -67,40 +56,45 @@ def parc(
   Args:
     features: [N, D].
     labels: [N], integers from 0 to C − 1.
-    example_weights: [R, N]; a pair weighs the product of two.
 
   Returns:
-    [R], in [-1, 1].
+    A number in [-1, 1].
 
   Reference:
     Bolya, Mittapalli and Hoffman, "Scalable Diverse Model Selection for
     Accessible Transfer Learning", NeurIPS 2021, section 4.
   """
-  x = np.asarray(features, np.float64)
   labels = np.asarray(labels)
-  n = len(x)
-  std = x.std(axis=0)
-  x = (x - x.mean(axis=0)) / np.where(std > 0, std, 1)
+  n = len(labels)
+  x = float64.standardise(features)
   x -= x.mean(axis=1, keepdims=True)
   norms = np.linalg.norm(x, axis=1, keepdims=True)
-  units = jnp.asarray(x / np.where(norms > 0, norms, 1), jnp.float32)
-  shape = blocks.block_shape(n, n)
-  rows = blocks.to_blocks(units, shape)
-  row_ids = np.arange(rows.shape[0] * rows.shape[1]).reshape(rows.shape[:2])
-  pairs = np.zeros((len(example_weights), _NUM_BINS))
-  alike = np.zeros_like(pairs)
-  even = (np.asarray(example_weights) == 1).all(axis=1)
-  for block, ids in zip(rows, row_ids, strict=True):
-    ids_here = ids[ids < n]
-    bins = np.asarray(_bins(block, ids, units))[: len(ids_here)]
-    same = labels[ids_here][:, None] == labels
-    same_bins = bins[same]
-    for r, weights in enumerate(example_weights):
-      if not even[r]:
-        products = np.outer(weights[ids_here], weights)
-      pairs[r] += _count(bins, None if even[r] else products.ravel())
-      alike[r] += _count(same_bins, None if even[r] else products[same])
-  return np.array([*map(_rank_correlation, pairs, alike)])
+  units = (x / np.where(norms > 0, norms, 1)).astype(np.float32)
+  pairs, alike = np.zeros((2, _NUM_BINS))
+  for _, bins, same in _blocks(units, labels):
+    pairs += _count(bins)
+    alike += _count(bins[same])
+  total, mass = pairs.sum(), alike.sum()
+  ranks = (np.cumsum(pairs) - pairs / 2) / total  # of the middle of each bin
+  variance = pairs @ (ranks - 0.5) ** 2 / total
+  share = mass / total
+  if variance * mass * (total - mass) <= 0:
+    return measure.Score(0.0, influence=np.zeros(n))
+  spread = np.sqrt(variance * share * (1 - share))
+  # Two examples of one class have the smaller distance of labels.
+  covariance = alike @ (ranks - 0.5) / total
+  score = -covariance / spread
+  # What a pair adds: by its own rank, by the ranks of others that it moves, and
+  # by the share of pairs of one class.
+  beyond = (mass - np.cumsum(alike) + alike / 2) / total
+  added = np.append(-beyond / spread, 0)
+  added_alike = np.append(-(ranks - 0.5) / spread, 0)
+  by_share = 0.5 * (1 / spread - score * (1 - 2 * share) / share / (1 - share))
+  influence = np.zeros(n)
+  for rows, bins, same in _blocks(units, labels):
+    values = added[bins] + same * (added_alike[bins] + by_share)
+    influence[rows] = 2 * values.sum(axis=1) / (n - 1)
+  return measure.Score(score, influence=influence)
 
 
 MEASURE = measure.Measure(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random: a score that knows nothing, the control of all controls.
 
-Axes: N examples, D features, R weightings.
+Axes: N examples, D features.
 """
 
 import zlib
@@ -18,7 +18,6 @@ def random(
   *,
   features: Float[Array, 'N D'],
   key: Key,
-  example_weights: Float[Array, 'R N'],
 ) -> measure.Score:
   """A number drawn from the seed and the bytes of the features.
 
@@ -26,15 +25,15 @@ def random(
     features: [N, D], of which only the checksum counts: the same checkpoint has
       the same score, and another another.
     key: of the draw.
-    example_weights: [R, N]; each weighting draws anew.
 
   Returns:
-    [R], in [0, 1], and the standard deviation of such draws.
+    A number in [0, 1], and the standard deviation of such draws.
   """
   checksum = zlib.crc32(np.ascontiguousarray(features).data)
-  key = jax.random.fold_in(key, checksum)
-  draws = jax.random.uniform(key, (len(example_weights),))
-  return measure.Score(draws, np.sqrt(1 / 12))
+  draw = jax.random.uniform(jax.random.fold_in(key, checksum))
+  # That of a uniform draw: no example has a part in it.
+  std = float(np.sqrt(1 / 12))
+  return measure.Score(draw, noise=std, std=std)
 
 
 MEASURE = measure.Measure(

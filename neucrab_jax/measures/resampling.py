@@ -1,30 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a score would be on other examples: the Bayesian bootstrap.
+"""What a score would be on other examples of each class.
 
-Each resample weights the examples by Exp(1) draws of mean one, or, for a
-measure that takes no weights, copies examples within each class. They depend on
-the seed and the examples alone, so that those of two checkpoints are paired.
+To first order from its influence function, or by scoring copies of examples
+again. Draws depend on the seed and the labels alone, so that those of two
+checkpoints are paired.
 
-Axes: N examples, R resamples.
+Axes: N examples, C classes, n chosen, R resamples.
 
 Reference:
-  Rubin, "The Bayesian Bootstrap", Annals of Statistics 1981.
+  Rubin, "The Bayesian Bootstrap", Annals of Statistics 1981; Efron, "The
+  Jackknife, the Bootstrap and Other Resampling Plans", 1982.
 """
 
+import zlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-# Enough for a standard error to a sixth of itself: 1 / sqrt(2 (R - 1)).
+# Of a measure that has no influence function: enough for a standard error to a
+# sixth of itself, 1 / sqrt(2 (R - 1)).
 NUM_RESAMPLES = 20
 # More say nothing more, and don't fit in memory.
 _MAX_RESAMPLES = 100_000
-
-# No weight is zero: an example that vanishes may be the last of its class.
-_SMALLEST_WEIGHT = 1e-6
 
 
 def check_num_resamples(num_resamples: int) -> None:
@@ -36,7 +35,7 @@ def check_num_resamples(num_resamples: int) -> None:
   integer = isinstance(num_resamples, int | np.integer)
   if not integer or num_resamples < 0 or num_resamples == 1:
     raise ValueError(
-      'num_resamples must be 0, for no resampling, or at least 2, not '
+      'num_resamples must be 0, for first order, or at least 2, not '
       f'{num_resamples!r}.'
     )
   if num_resamples > _MAX_RESAMPLES:
@@ -60,21 +59,13 @@ def check_seed(seed: Any) -> None:
     )
 
 
-def weightings(
-  num_examples: int, *, seed: int, num_resamples: int
-) -> Float[np.ndarray, '{1+num_resamples} {num_examples}']:
-  """Weights of examples: first ones, for the score, then those of resamples.
-
-  Returns:
-    [1 + R, N] f64, positive, of mean one.
-  """
-  key = jax.random.fold_in(jax.random.key(seed), num_examples)
-  draws = jax.random.exponential(
-    key, (num_resamples, num_examples), jnp.float32
-  )
-  draws = np.maximum(np.asarray(draws, np.float64), _SMALLEST_WEIGHT)
-  draws /= draws.mean(axis=1, keepdims=True)
-  return np.concatenate([np.ones((1, num_examples)), draws])
+def _uniform(
+  labels: np.ndarray, *, seed: int, num_resamples: int
+) -> np.ndarray:
+  """Draws from [0, 1), [R, N] f64."""
+  key = jax.random.fold_in(jax.random.key(seed), len(labels))
+  draws = jax.random.uniform(key, (num_resamples, len(labels)), np.float32)
+  return np.asarray(draws, np.float64)
 
 
 def copies(
@@ -90,11 +81,63 @@ def copies(
   Returns:
     [R, N] indices; the label at each place is that of `labels`.
   """
-  key = jax.random.fold_in(jax.random.key(seed), len(labels))
-  shape = (num_resamples, len(labels))
-  draws = np.asarray(jax.random.uniform(key, shape, jnp.float32), np.float64)
+  draws = _uniform(labels, seed=seed, num_resamples=num_resamples)
   order = np.argsort(labels, kind='stable')
   counts = np.bincount(labels)
   starts = np.cumsum(counts) - counts
   places = starts[labels] + np.floor(draws * counts[labels]).astype(int)
   return order[places]
+
+
+def halves(
+  labels: Int[np.ndarray, 'N'], *, seed: int, num_resamples: int
+) -> list[Int[np.ndarray, 'n']]:
+  """Half of the examples of each class, drawn without replacement.
+
+  Of a mean, halves have the variance that N new examples would give: that of
+  N/2, less the half that they share with the whole.
+
+  Returns:
+    For each of R resamples the indices, ascending; of a class with an odd
+    number one more in every second resample, of a single example always that.
+  """
+  draws = _uniform(labels, seed=seed, num_resamples=num_resamples)
+  counts = np.bincount(labels)
+  starts = np.cumsum(counts) - counts
+  chosen = []
+  for resample, draw in enumerate(draws):
+    order = np.lexsort((draw, labels))  # By class, at random within it.
+    place = np.arange(len(labels)) - starts[labels[order]]
+    size = np.maximum((counts + resample % 2) // 2, 1)
+    chosen.append(np.sort(order[place < size[labels[order]]]))
+  return chosen
+
+
+def first_order(
+  score: float,
+  influence: Float[np.ndarray, 'N'],
+  *,
+  noise: float = 0.0,
+  seed: int = 0,
+  num_resamples: int = NUM_RESAMPLES,
+) -> tuple[float, ...]:
+  """Scores of the Bayesian bootstrap, to first order in examples' weights.
+
+  Args:
+    score: of the examples as they are.
+    influence: [N], of mean zero; see `measure.Score`.
+    noise: the standard error that is no example's doing.
+    seed: of the draws.
+    num_resamples: R.
+
+  Returns:
+    R scores.
+  """
+  n = len(influence)
+  rng = np.random.default_rng((seed, n))
+  weights = rng.exponential(size=(num_resamples, n))
+  weights /= weights.mean(axis=1, keepdims=True)
+  # A stream of its own: noise is no other checkpoint's.
+  own = np.random.default_rng((seed, n, zlib.crc32(influence.tobytes())))
+  extra = noise * own.standard_normal(num_resamples)
+  return tuple((score + weights @ influence / n + extra).tolist())

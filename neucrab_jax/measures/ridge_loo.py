@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ridge regression onto the labels, judged on each example left out in turn.
 
-Axes: N examples, D features, K = min(N, D), C classes, L strengths, R
-weightings.
+Axes: N examples, D features, K rank, C classes.
 """
 
-import functools
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
+from scipy import special
 
 from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
@@ -31,45 +27,81 @@ _STRENGTHS = np.logspace(-6, 0, 13)
 _LEAST_LEFT = 1e-9
 
 
-@functools.partial(jax.jit, static_argnames='variant')
-def _left_out(x, one_hot, *, variant):
-  """What the score is the mean of, at each strength, [L, N]."""
-  n, d = x.shape
-  values, vectors = jnp.linalg.eigh(x.T @ x)
-  kept = values > float64.rank_tolerance(values, max(n, d))
-  values = jnp.where(kept, values, 0)
-  u = (x @ vectors) * jnp.where(
-    kept, 1 / jnp.sqrt(jnp.where(kept, values, 1)), 0
-  )
-  total = values.sum()
-  total = jnp.where(total > 0, total, 1)
-  coordinates = u.T @ one_hot
-  mean = one_hot.mean(axis=0)
+class _Fit:
+  """One strength's regressions, each example left out in turn.
 
-  def judge(strength):
-    shrink = values / (values + strength * total)
-    fitted = mean + u @ (shrink[:, None] * coordinates)
+  Attributes:
+    left: [N], 1 − H_ii.
+    errors: [N, C], of the prediction of an example by all others.
+    predictions: [N, C].
+  """
+
+  def __init__(self, spectrum, one_hot, strength):
+    values = spectrum.values
+    self._u, self._shares = (
+      spectrum.left,
+      values / (values + strength * values.sum()),
+    )
+    self._n = len(one_hot)
     # The intercept is refitted too: its share of the hat matrix is 1/N.
-    leverage = 1 / n + u**2 @ shrink
-    left = jnp.maximum(1 - leverage, _LEAST_LEFT)[:, None]
-    errors = (one_hot - fitted) / left
-    predictions = one_hot - errors
-    if variant == 'accuracy':
-      right = jnp.argmax(predictions, axis=1) == jnp.argmax(one_hot, axis=1)
-      return right.astype(x.dtype)
-    # Spherical Gaussian errors make a softmax of distances to the one-hots.
-    variance = jnp.maximum(jnp.mean(errors**2), jnp.finfo(x.dtype).eps)
-    logs = jax.nn.log_softmax(predictions / variance, axis=1)
-    return jnp.sum(logs * one_hot, axis=1)
+    leverage = 1 / self._n + self._u**2 @ self._shares
+    self.left = np.maximum(1 - leverage, _LEAST_LEFT)[:, None]
+    self.errors = (one_hot - self.fit(one_hot)) / self.left
+    self.predictions = one_hot - self.errors
 
-  return jax.lax.map(judge, jnp.asarray(_STRENGTHS))
+  def fit(self, targets: np.ndarray) -> np.ndarray:
+    """H times the targets: [N, C]."""
+    shares = self._shares[:, None]
+    return targets.mean(axis=0) + self._u @ (shares * (self._u.T @ targets))
+
+  def pull(self, slopes: np.ndarray) -> np.ndarray:
+    """How the others' predictions change by an example: [N].
+
+    Args:
+      slopes: [N, C], of what is summed by the predictions.
+    """
+    reach = slopes / self.left
+    own = (1 - self.left) * reach
+    return np.einsum('nc,nc->n', self.errors, self.fit(reach) - own)
+
+
+def _accuracy(fit: _Fit, labels: np.ndarray) -> measure.Score:
+  rows = np.arange(len(labels))
+  predictions = fit.predictions.copy()
+  own = predictions[rows, labels]
+  right = np.argmax(predictions, axis=1) == labels
+  predictions[rows, labels] = -np.inf
+  rival = np.argmax(predictions, axis=1)
+  margin = own - predictions[rows, rival]
+  # A count is no smooth function of the fit. Its mean is, over examples like
+  # these: by as much as there are with a margin near zero.
+  width = margin.std()
+  if not width:
+    return measure.mean_over_examples(right.astype(np.float64))
+  density = np.exp(-0.5 * (margin / width) ** 2) / (width * np.sqrt(2 * np.pi))
+  slopes = np.zeros_like(fit.predictions)
+  slopes[rows, labels] = density
+  slopes[rows, rival] = -density
+  return measure.Score(
+    right.mean(), influence=right - right.mean() + fit.pull(slopes)
+  )
+
+
+def _log_loss(fit: _Fit, labels: np.ndarray) -> measure.Score:
+  # Spherical Gaussian errors make a softmax of distances to the one-hots.
+  variance = max(np.mean(fit.errors**2), np.finfo(float).eps)
+  logs = special.log_softmax(fit.predictions / variance, axis=1)
+  slopes = (float64.one_hot(labels) - np.exp(logs)) / variance
+  logs = logs[np.arange(len(labels)), labels]
+  return measure.Score(
+    logs.mean(), influence=logs - logs.mean() + fit.pull(slopes)
+  )
 
 
 def ridge_loo(
   *,
   features: Float[Array, 'N D'],
   labels: Int[Array, 'N'],
-  example_weights: Float[Array, 'R N'],
   variant: str = 'accuracy',
 ) -> measure.Score:
   """Exact leave-one-out score of ridge regression onto one-hot labels.
@@ -86,32 +118,29 @@ def ridge_loo(
   Args:
     features: [N, D].
     labels: [N], integers from 0 to C − 1.
-    example_weights: [R, N]; the regressions are those of all.
     variant: 'accuracy' or 'log_loss'.
 
   Returns:
-    [R] means, in [0, 1] or, for 'log_loss', in nats and at most 0, and the
-    standard error over examples.
+    A mean, in [0, 1] or, for 'log_loss', in nats and at most 0.
 
   Reference:
     Golub, Heath and Wahba, "Generalized Cross-Validation as a Method for
     Choosing a Good Ridge Parameter", Technometrics 1979.
   """
-  x = float64.centre(features)
-  std = x.std(axis=0)
-  x /= np.where(std > 0, std, 1)
-  with float64.precision():
-    values = np.asarray(
-      _left_out(float64.compact(x), float64.one_hot(labels), variant=variant)
-    )
-  scores = values.mean(axis=1)
-  best = np.flatnonzero(scores == scores.max())[-1]
-  return measure.mean_over_examples(values[best], example_weights)
+  labels = np.asarray(labels)
+  spectrum = float64.spectrum(features, float64.standardise)
+  one_hot = float64.one_hot(labels)
+  judge = {'accuracy': _accuracy, 'log_loss': _log_loss}[variant]
+  found = [
+    judge(_Fit(spectrum, one_hot, strength), labels) for strength in _STRENGTHS
+  ]
+  best = max(score.value for score in found)
+  return [score for score in found if score.value == best][-1]
 
 
 MEASURE = measure.Measure(
   ridge_loo,
   variant=_VARIANTS,
-  spread='standard error over examples',
+  leaves_out=True,
   limits={'variant': tuple(_VARIANTS)},
 )

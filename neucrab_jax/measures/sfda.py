@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """SFDA: Fisher discriminants on features that challenge themselves.
 
-Axes: N examples, D features, C classes, R weightings.
+Axes: N examples, D features, C classes.
 """
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 from jaxtyping import Float, Int
+from scipy import special
 
 from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
@@ -19,87 +19,132 @@ _DECAY = 5.0
 _SMALLEST_SHRINKAGE = 1e-10
 _POWER_STEPS = 3
 
-
-def _unit(v):
-  norm = jnp.linalg.norm(v)
-  return v / jnp.where(norm > 0, norm, 1)
+# Of the shrinkage, to see what the score owes to it.
+_STEP = 1e-4
 
 
-@jax.jit
-def _shrinkage(x, one_hot, example_weights):
-  """From the largest within-class variance in the features as given, [R].
+def _unit(v: np.ndarray) -> np.ndarray:
+  norm = np.linalg.norm(v)
+  return v / (norm if norm > 0 else 1)
+
+
+def _shrinkage(x: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+  """From the largest within-class variance in the features as given.
 
   The authors start from the row sums of the covariance, which a rotation
   changes, and so do the few steps that follow.
+
+  Returns:
+    The shrinkage, and its influence function, [N].
+  """
+  centred = x - float64.class_means(x, labels)[labels]
+
+  def times(v):  # S v
+    return (centred @ v) @ centred / len(x)
+
+  previous = v = times(np.ones(x.shape[1]))
+  for _ in range(_POWER_STEPS):
+    previous = _unit(times(v))
+    v = _unit(times(previous))
+  largest = v @ times(previous)
+  shrinkage = np.exp(-_DECAY * largest)
+  if shrinkage < _SMALLEST_SHRINKAGE:
+    return _SMALLEST_SHRINKAGE, np.zeros(len(x))
+  return shrinkage, -_DECAY * shrinkage * ((centred @ v) ** 2 - largest)
+
+
+class _Analysis:
+  """A linear discriminant analysis, and what its examples' weights change.
+
+  Attributes:
+    posterior: P(c | x_i), [N, C].
   """
 
-  def shrinkage(weights):
-    n = weights.sum()
-    weighted = (one_hot * weights[:, None]).T
-    means = weighted @ x / weighted.sum(axis=1, keepdims=True)
+  def __init__(self, x, labels, shrinkage, num_dims):
+    n = len(x)
+    self._x, self._labels, self._shrinkage = x, labels, shrinkage
+    self._num_dims = num_dims
+    self._shares = np.bincount(labels) / n
+    self._means = float64.class_means(x, labels)
+    self._centred = x - self._means[labels]
+    within = self._centred.T @ self._centred / n
+    trace = np.trace(within)
+    # Rounding keeps it invertible where nothing varies within a class.
+    ridge = max(shrinkage * trace / num_dims, np.finfo(float).eps * trace) or 1
+    self._within = within
+    shrunk = (1 - shrinkage) * within + ridge * np.eye(x.shape[1])
+    self._factor = scipy.linalg.cho_factor(shrunk, check_finite=False)
+    self._kernel = self._solve(self._means.T)  # [D, C]
+    bias = -0.5 * np.sum(self._means.T * self._kernel, axis=0)
+    logits = x @ self._kernel + bias + np.log(self._shares)
+    self.posterior = special.softmax(logits, axis=1)
 
-    def times(v):  # S_w v
-      projected = x @ v - one_hot @ (means @ v)
-      projected *= weights
-      return (projected @ x - (projected @ one_hot) @ means) / n
+  def _solve(self, b: np.ndarray) -> np.ndarray:
+    return scipy.linalg.cho_solve(self._factor, b, check_finite=False)
 
-    v = times(jnp.ones(x.shape[1]))
-    previous = v
-    for _ in range(_POWER_STEPS):
-      previous = _unit(times(v))
-      v = _unit(times(previous))
-    largest = v @ times(previous)
-    return jnp.maximum(jnp.exp(-_DECAY * largest), _SMALLEST_SHRINKAGE)
+  def pull_back(self, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives of a mean over examples, from those by the posterior.
 
-  return jax.lax.map(shrinkage, example_weights)
+    Args:
+      slopes: [N, C], N times the derivative by each posterior.
 
-
-def _posterior(x, one_hot, weights, shrinkage, num_dims):
-  """P(c | x_i) of a linear discriminant analysis, [N, C]."""
-  n = weights.sum()
-  weighted = (one_hot * weights[:, None]).T
-  counts = weighted.sum(axis=1)
-  means = weighted @ x / counts[:, None]
-  centred = (x - one_hot @ means) * jnp.sqrt(weights / n)[:, None]
-  within = centred.T @ centred
-  trace = jnp.trace(within)
-  # Rounding keeps it invertible where nothing varies within a class.
-  ridge = jnp.maximum(
-    shrinkage * trace / num_dims, jnp.finfo(x.dtype).eps * trace
-  )
-  ridge = jnp.where(trace > 0, ridge, 1)
-  within = (1 - shrinkage) * within + ridge * jnp.eye(x.shape[1])
-  factor = jax.scipy.linalg.cho_factor(within)
-  kernel = jax.scipy.linalg.cho_solve(factor, means.T)  # [D, C]
-  bias = -0.5 * jnp.sum(means.T * kernel, axis=0) + jnp.log(counts / n)
-  return jax.nn.softmax(x @ kernel + bias, axis=1)
+    Returns:
+      N times the derivatives by the weights of the examples, [N], and by the
+      examples themselves, [N, D].
+    """
+    n, labels, kernel = len(self._x), self._labels, self._kernel
+    p = self.posterior
+    logits = p * (slopes - np.sum(p * slopes, axis=1, keepdims=True))
+    bias = logits.mean(axis=0)
+    by_kernel = self._x.T @ logits / n - 0.5 * bias * self._means.T
+    solved = self._solve(by_kernel)
+    means = (solved - 0.5 * bias * kernel).T  # [C, D]
+    shrunk = -0.5 * (solved @ kernel.T + kernel @ solved.T)
+    within = (1 - self._shrinkage) * shrunk
+    within += np.eye(len(shrunk)) * (
+      self._shrinkage * np.trace(shrunk) / self._num_dims
+    )
+    turned = self._centred @ within
+    shares = self._shares[labels]
+    weights = np.sum(turned * self._centred, axis=1)
+    weights += np.sum(means[labels] * self._centred, axis=1) / shares
+    weights += bias[labels] / shares
+    x = logits @ kernel.T + 2 * turned + means[labels] / shares[:, None]
+    return weights, x
 
 
-@jax.jit
-def _score(x, one_hot, labels, example_weights, shrinkages, num_dims):
-  num_classes = one_hot.shape[1]
-
-  def score(args):
-    weights, shrinkage = args
-    first = _posterior(x, one_hot, weights, shrinkage, num_dims)
-    confidence = jnp.sum(jax.nn.softmax(first, axis=1) * one_hot, axis=1)
-    counts = weights @ one_hot
-    means = (one_hot * weights[:, None]).T @ x / counts[:, None]
-    others = (means.sum(axis=0) - means) / (num_classes - 1)
-    share = confidence[:, None]
-    challenged = share * x + (1 - share) * others[labels]
-    second = _posterior(challenged, one_hot, weights, shrinkage, num_dims)
-    return jnp.sum(weights * jnp.sum(second * one_hot, axis=1)) / weights.sum()
-
-  return jax.lax.map(score, (example_weights, shrinkages))
+def _challenge(
+  x: np.ndarray, labels: np.ndarray, shrinkage: float, num_dims: int
+) -> tuple[float, np.ndarray]:
+  """The score and its influence function [N], at a shrinkage."""
+  rows = np.arange(len(x))
+  num_classes = int(labels.max()) + 1
+  first = _Analysis(x, labels, shrinkage, num_dims)
+  softened = special.softmax(first.posterior, axis=1)
+  share = softened[rows, labels][:, None]
+  means = float64.class_means(x, labels)
+  others = (means.sum(axis=0) - means) / (num_classes - 1)
+  challenged = share * x + (1 - share) * others[labels]
+  second = _Analysis(challenged, labels, shrinkage, num_dims)
+  values = second.posterior[rows, labels]
+  # Back through both analyses.
+  members = float64.one_hot(labels)
+  influence, moved = second.pull_back(members)
+  by_share = np.sum(moved * (x - others[labels]), axis=1, keepdims=True)
+  slopes = by_share * share * (members - softened)
+  influence = values + influence + first.pull_back(slopes)[0]
+  by_others = members.T @ ((1 - share) * moved)  # [C, D]
+  by_means = (by_others.sum(axis=0) - by_others) / (num_classes - 1)
+  pulled = np.sum(by_means[labels] * (x - means[labels]), axis=1)
+  influence += pulled / np.bincount(labels)[labels]
+  return float(values.mean()), influence
 
 
 def sfda(
   *,
   features: Float[Array, 'N D'],
   labels: Int[Array, 'N'],
-  example_weights: Float[Array, 'R N'],
-) -> Float[Array, 'R']:
+) -> measure.Score:
   """How well discriminants tell classes that were moved towards each other.
 
       S_w  = (1 − s) S + s tr(S)/D I,  s = max(exp(−5 λ_max(S)), 1e-10)
@@ -113,27 +158,24 @@ def sfda(
   Args:
     features: [N, D].
     labels: [N], integers from 0 to C − 1.
-    example_weights: [R, N].
 
   Returns:
-    [R], in [0, 1].
+    A number in [0, 1].
 
   Reference:
     Shao et al., "Not All Models Are Equal: Predicting Model Transferability in
     a Self-challenging Fisher Space", ECCV 2022, section 3.
   """
-  with float64.precision():
-    one_hot = float64.one_hot(labels)
-    # Less an offset, which moves no difference.
-    x = float64.centre(features)
-    return _score(
-      float64.compact(x),
-      one_hot,
-      np.asarray(labels),
-      example_weights,
-      _shrinkage(x, one_hot, example_weights),
-      features.shape[1],
-    )
+  labels = np.asarray(labels)
+  # Less an offset, which moves no difference.
+  shrinkage, changes = _shrinkage(float64.centre(features), labels)
+  x, num_dims = float64.spectrum(features).coordinates, features.shape[1]
+  score, influence = _challenge(x, labels, shrinkage, num_dims)
+  if changes.any():
+    step = _STEP * shrinkage
+    other, _ = _challenge(x, labels, shrinkage - step, num_dims)
+    influence = influence + (score - other) / step * changes
+  return measure.Score(score, influence=influence)
 
 
 MEASURE = measure.Measure(

@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """TransRate: how much coding by class saves of coding the features.
 
-Axes: N examples, D features, C classes, M examples of the largest class,
-R weightings.
+Axes: N examples, D features, K rank, C classes.
 """
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -15,49 +12,37 @@ from neucrab_jax.ops import float64
 from neucrab_jax.typing import Array
 
 
-def _rate(x, weights, epsilon):
-  """½ log det(I + Fᵀ W F / (n ε)), by the smaller Gram matrix."""
-  scaled = x * jnp.sqrt(weights / (weights.sum() * epsilon))[:, None]
-  rows, dims = x.shape
-  gram = scaled.T @ scaled if dims < rows else scaled @ scaled.T
-  factor = jnp.linalg.cholesky(gram + jnp.eye(len(gram)))
-  return jnp.sum(jnp.log(jnp.diag(factor)))
+def _rate(
+  x: Float[np.ndarray, 'N K'], epsilon: float
+) -> tuple[float, Float[np.ndarray, 'N'], Float[np.ndarray, 'K']]:
+  """½ log det(I + XᵀX / (N ε)), by the smaller of the two Gram matrices.
 
-
-@jax.jit
-def _transrate(x, members, example_weights, epsilon):
-  present = members >= 0
-
-  def transrate(weights):
-    centred = x - weights @ x / weights.sum()
-
-    def rate_of_class(args):
-      rows, mask = args
-      return _rate(centred[rows], jnp.where(mask, weights[rows], 0), epsilon)
-
-    rates = jax.lax.map(rate_of_class, (members, present))
-    return _rate(centred, weights, epsilon) - jnp.mean(rates)
-
-  return jax.lax.map(transrate, example_weights)
-
-
-def _members(labels: np.ndarray) -> np.ndarray:
-  """Which examples each class has, [C, M]; −1 where there are no more."""
-  counts = np.bincount(labels)
-  members = np.full((len(counts), counts.max()), -1)
-  members[np.arange(counts.max()) < counts[:, None]] = np.argsort(
-    labels, kind='stable'
-  )
-  return members
+  Returns:
+    The rate; by example N times how much less it is without that one; and the
+    gradient by an offset of all examples, [K].
+  """
+  n, k = x.shape
+  if k < n:
+    inverse = np.linalg.inv(n * epsilon * np.eye(k) + x.T @ x)
+    rate = -0.5 * np.linalg.slogdet(n * epsilon * inverse)[1]
+    leverage = np.einsum('nk,nk->n', x @ inverse, x)
+    offset = inverse @ x.sum(axis=0)
+  else:
+    inverse = np.linalg.inv(n * epsilon * np.eye(n) + x @ x.T)
+    rate = -0.5 * np.linalg.slogdet(n * epsilon * inverse)[1]
+    left = n * epsilon * np.diagonal(inverse)
+    leverage = 1 - left
+    offset = x.T @ inverse.sum(axis=1)
+  smallest = np.finfo(float).tiny
+  return rate, -0.5 * n * np.log(np.maximum(1 - leverage, smallest)), offset
 
 
 def transrate(
   *,
   features: Float[Array, 'N D'],
   labels: Int[Array, 'N'],
-  example_weights: Float[Array, 'R N'],
   epsilon: float = 1e-4,
-) -> Float[Array, 'R']:
+) -> measure.Score:
   """Mutual information of features and labels, by coding rates.
 
       R(F)      = ½ log det(I + FᵀF / (N ε)),   F centred
@@ -68,23 +53,34 @@ def transrate(
   Args:
     features: [N, D].
     labels: [N], integers from 0 to C − 1.
-    example_weights: [R, N].
     epsilon: the squared distortion of the code.
 
   Returns:
-    [R], in nats.
+    A number in nats.
 
   Reference:
     Huang et al., "Frustratingly Easy Transferability Estimation", ICML 2022,
     equations 3 to 5.
   """
-  with float64.precision():
-    return _transrate(
-      float64.compact(float64.centre(features)),
-      _members(np.asarray(labels)),
-      example_weights,
-      epsilon,
-    )
+  spectrum = float64.spectrum(features)
+  labels = np.asarray(labels)
+  n, num_classes = len(labels), int(labels.max()) + 1
+  z, values = spectrum.coordinates, spectrum.values
+  if not len(values):
+    return measure.Score(0.0, influence=np.zeros(n))
+  score = 0.5 * np.sum(np.log1p(values / (n * epsilon)))
+  leverage = spectrum.left**2 @ (values / (n * epsilon + values))
+  influence = -0.5 * n * np.log(np.maximum(1 - leverage, np.finfo(float).tiny))
+  offset = np.zeros(len(values))
+  for c in range(num_classes):
+    members = np.flatnonzero(labels == c)
+    rate, slopes, moved = _rate(z[members], epsilon)
+    score -= rate / num_classes
+    # Of a class, one example is the larger share the fewer there are.
+    influence[members] -= slopes * n / len(members) / num_classes
+    offset += moved / num_classes
+  # All are centred by a mean that each example moves.
+  return measure.Score(score, influence=influence + z @ offset)
 
 
 MEASURE = measure.Measure(

@@ -17,7 +17,7 @@ def upstream_accuracy(*, upstream_accuracy: float) -> measure.Score:
     Kornblith, Shlens and Le, "Do Better ImageNet Models Transfer Better?",
     CVPR 2019.
   """
-  return measure.Score(upstream_accuracy, 0.0)
+  return measure.Score(upstream_accuracy, std=0.0)
 
 
 MEASURE = measure.Measure(

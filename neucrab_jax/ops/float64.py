@@ -1,57 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Linear algebra in f64, for scores that f32 cannot resolve.
+"""Linear algebra in f64 on the host, for scores that f32 cannot resolve.
 
 Log-determinants, inverses and small eigenvalues of Gram matrices lose in f32
-what their features never had. On a CPU, LAPACK does the work from within XLA.
+what their features never had. Each of these decompositions is needed once per
+checkpoint, at a shape of its own: LAPACK is done before XLA has compiled.
 
-Axes: N examples, D features, C classes, R weightings.
+Axes: N examples, D features, C classes, K rank.
 """
 
-import contextlib
-from collections.abc import Iterator
+import collections
+import dataclasses
+import functools
+import hashlib
+import threading
+from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float, Int, Real
 
-from neucrab_jax.ops import pca
 from neucrab_jax.typing import Array
 
-
-@contextlib.contextmanager
-def precision() -> Iterator[None]:
-  """Arrays are f64, where the device has it, and LAPACK keeps to one thread.
-
-  More of them wait for one another in a spin: see `pca.one_lapack_thread`.
-  """
-  # A TPU has no f64 of its own.
-  wide = jax.default_backend() != 'tpu' or jnp.result_type(float) == np.float64
-  with jax.enable_x64(wide), pca.one_lapack_thread():
-    yield
-
-
-def compact(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N _']:
-  """Rotates examples into as few dimensions as hold them.
-
-  Whatever depends on inner products only is the same, at less cost; and all
-  checkpoints with D >= N share one shape, thus one compilation.
-
-  Args:
-    features: [N, D].
-
-  Returns:
-    [N, min(N, D)] f64.
-  """
-  x = np.asarray(features, np.float64)
-  n, d = x.shape
-  if d <= n:
-    return x
-  # Fᵀ = Q R, so F = Rᵀ Qᵀ, and R has all the inner products.
-  # The stubs do not tell the modes apart.
-  (r,) = scipy.linalg.qr(x.T, mode='r', check_finite=False)  # pyright: ignore
-  return np.ascontiguousarray(np.transpose(r[:n]))
+# Spectra that are kept: of one checkpoint as it is, centred and standardised.
+_KEPT = 3
 
 
 def one_hot(labels: Int[Array, 'N']) -> Float[np.ndarray, 'N C']:
@@ -59,17 +30,122 @@ def one_hot(labels: Int[Array, 'N']) -> Float[np.ndarray, 'N C']:
   return np.eye(int(np.max(labels)) + 1)[np.asarray(labels)]
 
 
+def class_means(
+  x: Float[np.ndarray, 'N D'], labels: Int[Array, 'N']
+) -> Float[np.ndarray, 'C D']:
+  """[C, D], the mean of each class."""
+  members = one_hot(labels)
+  return members.T @ x / members.sum(axis=0)[:, None]
+
+
+def as_given(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
+  """[N, D] f64, as they are."""
+  return np.asarray(features, np.float64)
+
+
 def centre(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
   """[N, D] f64, less their mean: in f64, before any square is taken."""
-  x = np.asarray(features, np.float64)
-  return x - x.mean(axis=0)
+  x = as_given(features)
+  # Differences to one example are exact where an offset dwarfs the spread.
+  x = x - x[0]
+  x -= x.mean(axis=0)
+  return x
 
 
-def rank_tolerance(values: Float[Array, 'K'], size: int) -> Float[Array, '']:
+def standardise(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
+  """[N, D] f64, each column of mean zero and variance one, or all zero."""
+  x = centre(features)
+  # By the largest value first, so that no square over- or underflows.
+  largest = np.abs(x).max(axis=0)
+  x /= np.where(largest > 0, largest, 1)
+  std = np.sqrt(np.mean(x**2, axis=0))
+  x /= np.where(std > 0, std, 1)
+  return x
+
+
+def standard(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
+  """[N, D] f32, centred and of a mean variance near one, for kernels in f32.
+
+  Neither an offset nor a unit of the features then costs a kernel digits. The
+  scale is a power of two, which rounds nothing.
+  """
+  x = centre(features)
+  x = np.ldexp(x, -np.frexp(np.abs(x).max())[1])  # So that squares are finite.
+  x = np.ldexp(x, -np.frexp(np.sqrt(np.mean(x**2)))[1])
+  return x.astype(np.float32)
+
+
+def rank_tolerance(values: Float[np.ndarray, 'K'], size: int) -> float:
   """Eigenvalues up to this are rounding of zero.
 
   Args:
     values: [K], of a positive semi-definite matrix.
     size: the longer side of the matrix of which it is the Gram matrix.
   """
-  return size * jnp.finfo(values.dtype).eps * jnp.max(values)
+  return float(size * np.finfo(np.float64).eps * np.max(values, initial=0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Spectrum:
+  """X = U diag(√values) Vᵀ, without V, which no inner product needs.
+
+  Attributes:
+    left: [N, K], U: orthonormal columns; K is the rank of X.
+    values: [K], the squared singular values, largest first.
+  """
+
+  left: np.ndarray
+  values: np.ndarray
+
+  @functools.cached_property
+  def coordinates(self) -> np.ndarray:
+    """[N, K], X on its principal axes, X V; [N, 1] zeros if K is 0."""
+    if not len(self.values):
+      return np.zeros((len(self.left), 1))
+    return self.left * np.sqrt(self.values)
+
+
+def _decompose(x: np.ndarray) -> Spectrum:
+  n, d = x.shape
+  # A power of two rounds nothing, and keeps squares from under- and overflow.
+  largest = np.abs(x).max(initial=0)
+  unit = 2.0 ** np.frexp(largest)[1] if largest > 0 else 1.0
+  x = x / unit
+  # The smaller of the two Gram matrices.
+  gram = x @ x.T if d > n else x.T @ x
+  values, vectors = scipy.linalg.eigh(gram, driver='evd', check_finite=False)
+  kept = values > rank_tolerance(values, max(n, d))
+  values, vectors = values[kept][::-1], vectors[:, kept][:, ::-1]
+  left = vectors if d > n else (x @ vectors) / np.sqrt(values)
+  return Spectrum(np.ascontiguousarray(left), values * unit * unit)
+
+
+# Measures of one run decompose the same features; what is kept is found by the
+# bytes of the features, so that it can't be stale.
+_kept: collections.OrderedDict[tuple[str, bytes], Spectrum] = (
+  collections.OrderedDict()
+)
+_lock = threading.Lock()
+
+
+def spectrum(
+  features: Real[Array, 'N D'],
+  prepare: Callable[[Array], np.ndarray] = centre,
+) -> Spectrum:
+  """Decomposes features, once for all measures that ask for it.
+
+  Args:
+    features: [N, D].
+    prepare: `as_given`, `centre` or `standardise`.
+  """
+  x = np.ascontiguousarray(features)
+  content = hashlib.sha256(x.view(np.uint8).data)
+  content.update(repr((x.shape, x.dtype)).encode())
+  key = prepare.__name__, content.digest()
+  with _lock:
+    if key not in _kept:
+      _kept[key] = _decompose(prepare(x))
+      while len(_kept) > _KEPT:
+        _kept.popitem(last=False)
+    _kept.move_to_end(key)
+    return _kept[key]

@@ -1,92 +1,97 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Leave-one-out nearest neighbours, by pairs of blocks of examples.
+"""Nearest neighbours of each example among the others, by blocks of examples.
 
-Each distance is found once, for both of its examples.
+On the host: the product of the features with themselves is all the work, and
+the smallest entries of its rows are found there sooner than XLA has compiled.
 
-Axes: N examples, D features, C classes, T blocks, B examples of a block.
+Axes: N examples, D features, C classes, k neighbours, B examples of a block.
 """
 
-import functools
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from neucrab_jax.ops import blocks, standardise
+from neucrab_jax.ops import blocks, float64
 from neucrab_jax.typing import Array
 
-# Examples of a block, at most. Of larger ones more pairs on the diagonal come
-# twice; the product of smaller ones runs slower.
-_LARGEST_BLOCK = 512
+# Distances of one block.
+_BLOCK_ELEMENTS = 1 << 23
 
 
-def _merge(nearest, distances, ids):
-  """The k nearest of those known and of others, the first of equals.
+def _smallest(
+  distances: Float[np.ndarray, 'B N'], k: int
+) -> Int[np.ndarray, 'B k']:
+  """Columns of the k smallest of each row, in order, the first of equals."""
+  rows = np.arange(len(distances))[:, None]
+  chosen = np.argpartition(distances, k - 1, axis=1)[:, :k]
+  chosen.sort(axis=1)
+  values = distances[rows, chosen]
+  # Of those as far as the last, others may come before.
+  last = values.max(axis=1, keepdims=True)
+  for row in np.flatnonzero(np.sum(distances <= last, axis=1) > k):
+    nearer = np.flatnonzero(distances[row] <= last[row])
+    order = np.argsort(distances[row, nearer], kind='stable')[:k]
+    chosen[row] = np.sort(nearer[order])
+    values[row] = distances[row, chosen[row]]
+  order = np.argsort(values, axis=1, kind='stable')
+  return np.take_along_axis(chosen, order, axis=1)
+
+
+def nearest(features: Float[Array, 'N D'], k: int) -> Int[np.ndarray, 'N k']:
+  """The k nearest other examples of each, nearest first.
+
+  Distances are Euclidean. Among examples equally far the first is nearer.
+
+  >>> nearest(np.array([[0.0], [1.0], [9.0], [11.0]]), 2).tolist()
+  [[1, 2], [0, 2], [3, 1], [2, 1]]
 
   Args:
-    nearest: distances and ids of the known, each [B, k], nearest first.
-    distances: [B, B'], to examples after all that are known.
-    ids: [B'] of these, ascending.
+    features: [N, D].
+    k: neighbours, at most N − 1.
+
+  Returns:
+    [N, k] indices of examples.
+
+  Raises:
+    ValueError: `features` is not [N, D], or k is not between 1 and N − 1.
   """
-  known, known_ids = nearest
-  if known.shape[1] == 1:  # top_k would sort
-    least = jnp.min(distances, axis=1, keepdims=True)
-    last = jnp.iinfo(ids.dtype).max
-    first = jnp.where(distances <= least, ids, last)
-    first = jnp.min(first, axis=1, keepdims=True)
-    nearer = least < known
-    return jnp.where(nearer, least, known), jnp.where(nearer, first, known_ids)
-  every = jnp.concatenate([known, distances], axis=1)
-  ids = jnp.broadcast_to(ids, distances.shape)
-  every_id = jnp.concatenate([known_ids, ids], axis=1)
-  nearness, index = jax.lax.top_k(-every, known.shape[1])
-  return -nearness, jnp.take_along_axis(every_id, index, axis=1)
-
-
-@functools.partial(jax.jit, static_argnames=('k', 'num_classes', 'shape'))
-def _leave_one_out(x, labels, *, k, num_classes, shape):
-  n = x.shape[0]
-  x = standardise.standardise(x[None], jnp.ones((1, n), x.dtype))[0][0]
-  norms = blocks.to_blocks(jnp.sum(x**2, axis=1), shape)
-  x = blocks.to_blocks(x, shape)
-  ids = jnp.arange(shape[0] * shape[1]).reshape(shape)
-  norms = jnp.where(ids < n, norms, jnp.inf)
-
-  def visit(nearest, pair):
-    i, j = pair
-    product = jnp.matmul(x[i], x[j].T, precision=blocks.PRECISION)
+  blocks.check(features, 1, None)
+  n = features.shape[0]
+  if not 1 <= k < n:
+    raise ValueError(
+      f'k = {k} neighbours of {n} examples: choose between 1 and {n - 1}.'
+    )
+  x = float64.standard(features)
+  norms = np.sum(x**2, axis=1)
+  size = max(1, _BLOCK_ELEMENTS // n)
+  found = np.empty((n, k), np.int64)
+  for start in range(0, n, size):
+    own = np.arange(start, min(start + size, n))
     # An example's own norm shifts all of its distances alike.
-    distances = norms[j] - 2 * product
-    distances = jnp.where(ids[i][:, None] == ids[j], jnp.inf, distances)
-    # The other half of a symmetric matrix, but for what the diagonal has.
-    mirrored = jnp.where(i == j, jnp.inf, norms[i] - 2 * product.T)
-    for own, other, found in ((i, j, distances), (j, i, mirrored)):
-      merged = _merge([of[own] for of in nearest], found, ids[other])
-      nearest = [
-        of.at[own].set(new) for of, new in zip(nearest, merged, strict=True)
-      ]
-    return nearest, None
+    distances = norms - 2 * (x[own] @ x.T)
+    distances[own - start, own] = np.inf
+    found[own] = _smallest(distances, k)
+  return found
 
-  # In this order each block meets the others in theirs, as `_merge` asks.
-  pairs = np.triu_indices(shape[0])
-  start = [jnp.full((*shape, k), jnp.inf, x.dtype), jnp.tile(ids[..., None], k)]
-  (_, nearest), _ = jax.lax.scan(visit, start, pairs)
 
-  def vote(ids):
-    votes = jnp.sum(jax.nn.one_hot(labels[ids], num_classes), axis=1)
-    return jnp.argmax(votes, axis=1)
+def vote(votes: Int[Array, '*B k']) -> Int[np.ndarray, '*B']:
+  """The class that is most often among k, the smallest of equals.
 
-  return jax.lax.map(vote, nearest).reshape(-1)[:n]
+  >>> vote(np.array([[1, 0, 1], [2, 0, 1]])).tolist()
+  [1, 0]
+  """
+  ordered = np.sort(votes, axis=-1)
+  # Of a class that is there m times, the last of a run of m.
+  counts = np.sum(ordered[..., None] == ordered[..., None, :], axis=-1)
+  best = np.argmax(counts, axis=-1)
+  return np.take_along_axis(ordered, best[..., None], axis=-1)[..., 0]
 
 
 def leave_one_out(
   features: Float[Array, 'N D'], labels: Int[Array, 'N'], *, k: int = 1
-) -> Float[Array, 'N']:
+) -> Float[np.ndarray, 'N']:
   """Whether the k nearest other examples vote for each example's own class.
 
-  Distances are Euclidean. Among examples equally far the first is nearer; among
-  classes with as many votes the smallest wins.
+  Among classes with as many votes the smallest wins.
 
   >>> features = np.array([[0.0], [1.0], [9.0], [10.0]])
   >>> leave_one_out(features, np.array([0, 0, 1, 1])).tolist()
@@ -101,21 +106,8 @@ def leave_one_out(
     [N] floats, 1 where right and 0 where wrong.
 
   Raises:
-    ValueError: `features` is not [N, D], the labels are not as many, or k is
-      not between 1 and N − 1.
+    ValueError: as `nearest`, and if the labels are not as many as features.
   """
   blocks.check(features, 1, labels)
-  n = features.shape[0]
-  if not 1 <= k < n:
-    raise ValueError(
-      f'k = {k} neighbours of {n} examples: choose between 1 and {n - 1}.'
-    )
   labels = np.asarray(labels)
-  predictions = _leave_one_out(
-    blocks.as_float(features),
-    labels,
-    k=k,
-    num_classes=int(labels.max()) + 1,
-    shape=blocks.block_shape(n, blocks.BLOCK_ELEMENTS // _LARGEST_BLOCK),
-  )
-  return jnp.asarray(np.asarray(predictions) == labels, float)
+  return (vote(labels[nearest(features, k)]) == labels).astype(np.float64)

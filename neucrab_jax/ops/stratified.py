@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choosing some of the examples class by class, so that none loses its share.
 
-Axes: N examples, C classes present, n chosen, S splits, R weightings.
+Axes: N examples, C classes present, n chosen, S splits.
 """
 
 import jax
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, Int, Real, Shaped
+from jaxtyping import Bool, Int
 
 from neucrab_jax.typing import Array, Key
 
@@ -137,23 +137,3 @@ def held_out(
     place = np.arange(len(labels)) - starts[labels[order]]
     chosen[split, order] = place < quarter[labels[order]]
   return chosen
-
-
-def mean_held_out(
-  values: Shaped[Array, 'S N'],
-  chosen: Bool[np.ndarray, 'S N'],
-  example_weights: Real[Array, 'R N'],
-) -> Float[np.ndarray, 'R S']:
-  """Means over the examples that each split holds out.
-
-  Args:
-    values: [S, N].
-    chosen: [S, N] bool, from `held_out`.
-    example_weights: [R, N].
-
-  Returns:
-    [R, S]
-  """
-  weights = np.asarray(example_weights, np.float64)
-  judged = np.where(chosen, np.asarray(values, np.float64), 0)
-  return (weights @ judged.T) / (weights @ chosen.T)

@@ -83,7 +83,7 @@ def of_ranking(
   Args:
     ranking: the record.
     source: the file that it is in.
-    resamples: by checkpoint, where there are any.
+    resamples: by checkpoint, scores on resampled examples.
 
   Raises:
     ValueError: if it ranks a checkpoint twice.

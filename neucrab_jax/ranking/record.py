@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
-from neucrab_jax import storage
+from neucrab_jax import measures, storage
 from neucrab_jax.environment import Environment
+from neucrab_jax.ranking import confidence
 
-SCHEMA = 1
+SCHEMA = 2
 # What the name of a step ends in, of which only the compiling is meant.
 COMPILING = '_compiling'
 FILE = 'ranking.json'
@@ -23,6 +25,8 @@ FILE = 'ranking.json'
 _TIED = 'Its score is shared: the order within the tie means nothing.'
 # Seconds are for people: a millisecond is as fine as anyone reads.
 _SECONDS_DIGITS = 3
+# A probability is not known as well.
+_PROBABILITY_DIGITS = 6
 
 
 class Score(
@@ -34,8 +38,12 @@ class Score(
     key: SHA-256 of all that the score depends on.
     score: larger is better.
     score_std: as the measure's `spread` says; None where there is none.
-    score_stderr: the standard deviation over resamples; None without any.
-    resamples: the scores of resampled examples.
+    score_stderr: how far the score of as many new examples, and of another
+      seed, would be; None where nothing is random.
+    influence: by example, as in `measures.Evaluation`; None if it was resampled
+      instead, or sees no examples.
+    noise: the part of `score_stderr` that is the measure's own randomness.
+    resamples: the scores of resampled examples, if it was.
     seconds: that scoring took.
     warnings: what a reader should know.
     compile_seconds: that compiling for it took beside these.
@@ -45,10 +53,20 @@ class Score(
   score: float
   score_std: float | None
   score_stderr: float | None
+  influence: tuple[float, ...] | None
+  noise: float
   resamples: tuple[float, ...]
   seconds: float
   warnings: tuple[str, ...]
   compile_seconds: float = 0.0
+
+  def resampled(self) -> tuple[float, ...]:
+    """What the score would be on resampled examples, () where not known."""
+    if self.influence is None:
+      return self.resamples
+    return measures.first_order(
+      self.score, np.asarray(self.influence), noise=self.noise
+    )
 
 
 class Task(
@@ -89,7 +107,7 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variant: which of its published forms, in words.
     spread: what `score_std` is, in words.
     options: all of them.
-    num_resamples: of the examples.
+    num_resamples: of the examples; 0 for an uncertainty to first order.
   """
 
   name: str
@@ -116,8 +134,8 @@ class Entry(
     cached: whether the features were found in the cache.
     fingerprint: SHA-256 of the features.
     warnings: what a reader should know.
-    above_next: the share of the resamples in which it scores above the next;
-      None for the last, and without resamples.
+    above_next: the probability that it truly scores above the next; None for
+      the last, and where nothing is random.
   """
 
   rank: int
@@ -139,6 +157,21 @@ class Entry(
     return sum(value for step, value in steps if step.endswith(COMPILING))
 
 
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+  """How sure the order is.
+
+  Attributes:
+    checkpoints: in ranking order.
+    above: for each two the probability that the first truly scores above the
+      second, .5 for one and itself.
+    best: for each the probability that it truly scores highest.
+  """
+
+  checkpoints: tuple[str, ...]
+  above: tuple[tuple[float, ...], ...]
+  best: tuple[float, ...]
+
+
 class Skip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   """A checkpoint that one measure of several does not apply to, and why."""
 
@@ -156,10 +189,11 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Ranking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   """`ranking.json`: checkpoints in the order in which a measure puts them."""
 
-  schema: Literal[1]
+  schema: Literal[2]
   task: Task
   measure: Measure
   ranking: tuple[Entry, ...]
+  order: Order | None
   skipped: tuple[Skip, ...]
   failed: tuple[Failure, ...]
   environment: Environment
@@ -188,24 +222,35 @@ class Scored:
   warnings: tuple[str, ...]
 
 
-def in_order(scored: Sequence[Scored]) -> tuple[Entry, ...]:
+def _rounded(probabilities: np.ndarray) -> tuple[Any, ...]:
+  """The probabilities as a tuple, of tuples if there is a row for each."""
+  found = probabilities.round(_PROBABILITY_DIGITS).tolist()
+  return tuple(tuple(row) if isinstance(row, list) else row for row in found)
+
+
+def in_order(
+  scored: Sequence[Scored],
+) -> tuple[tuple[Entry, ...], Order | None]:
   """Best first; equal scores stay in the order given, and say so.
 
-  Each but the last says in what share of the resamples it scores higher than
-  the next: the resamples are the same examples for both.
+  Returns:
+    The places, and how sure each pair of them is; None where nothing is random.
   """
   ordered = sorted(scored, key=lambda s: -s.score.score)
   scores = [s.score.score for s in ordered]
+  order = None
+  covariance = confidence.covariance([s.score for s in ordered])
+  if covariance is not None:
+    order = Order(
+      checkpoints=tuple(s.checkpoint for s in ordered),
+      above=_rounded(confidence.above(scores, covariance)),
+      best=_rounded(confidence.best(scores, covariance)),
+    )
   placed = []
   for place, one in enumerate(ordered):
     above_next = None
-    if one.score.resamples and place + 1 < len(ordered):
-      after = ordered[place + 1].score.resamples
-      above = [
-        mine > other
-        for mine, other in zip(one.score.resamples, after, strict=True)
-      ]
-      above_next = sum(above) / len(above)
+    if order is not None and place + 1 < len(ordered):
+      above_next = order.above[place][place + 1]
     tied = (_TIED,) if scores.count(one.score.score) > 1 else ()
     seconds = {
       **one.seconds,
@@ -232,7 +277,7 @@ def in_order(scored: Sequence[Scored]) -> tuple[Entry, ...]:
         above_next=above_next,
       )
     )
-  return tuple(placed)
+  return tuple(placed), order
 
 
 _COLUMNS = (
@@ -313,5 +358,5 @@ def read(file: pathlib.Path) -> tuple[Ranking, dict[str, tuple[float, ...]]]:
     if beside.exists():
       score = storage.read_sealed(beside, Score)
       if score.score == entry.score:
-        resamples[entry.checkpoint] = score.resamples
+        resamples[entry.checkpoint] = score.resampled()
   return ranking, resamples

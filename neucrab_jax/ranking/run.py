@@ -49,7 +49,7 @@ class Run:
     folder: for the results.
     candidates: what is ranked.
     scorers: one for each measure.
-    num_resamples: of the examples, for how sure the order is.
+    num_resamples: of the examples; 0 for an uncertainty to first order.
   """
 
   config: Config
@@ -70,7 +70,7 @@ def prepare(config: Config, workdir: str) -> Run:
     ValueError: if the input is bad.
   """
   chosen = _chosen(config)
-  num_resamples = config.get('num_resamples', measures.NUM_RESAMPLES)
+  num_resamples = config.get('num_resamples', 0)
   measures.check_num_resamples(num_resamples)
   measures.check_seed(config.seed)
   if config.get('num_threads', 1) < 1:
@@ -128,6 +128,7 @@ def score(run: Run, bar: progress.Bar) -> Ranked:
   rankings, predicted = {}, []
   for scorer in run.scorers:
     found = results[scorer.measure]
+    entries, order = record.in_order(found.scored)
     ranking = record.Ranking(
       schema=record.SCHEMA,
       task=run.candidates.task,
@@ -138,7 +139,8 @@ def score(run: Run, bar: progress.Bar) -> Ranked:
         options=scorer.options,
         num_resamples=run.num_resamples,
       ),
-      ranking=record.in_order(found.scored),
+      ranking=entries,
+      order=order,
       skipped=tuple(found.skipped),
       failed=tuple(found.failed),
       environment=environment.current(seed=run.config.seed),
@@ -148,7 +150,7 @@ def score(run: Run, bar: progress.Bar) -> Ranked:
       predictions.of_ranking(
         ranking,
         source=scorer.folder / record.FILE,
-        resamples={s.checkpoint: s.score.resamples for s in found.scored},
+        resamples={s.checkpoint: s.score.resampled() for s in found.scored},
       )
     )
     if parallel.is_primary():

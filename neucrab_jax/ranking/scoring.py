@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
+import numpy as np
 from absl import logging
 
 from neucrab_jax import (
@@ -90,11 +91,20 @@ class Scorer:
       score=evaluation.score,
       score_std=evaluation.std,
       score_stderr=evaluation.stderr,
+      influence=_rounded(evaluation.influence),
+      noise=evaluation.noise,
       resamples=evaluation.resamples,
       seconds=watch.running,
       compile_seconds=watch.compiling,
       warnings=evaluation.warnings,
     )
+
+
+def _rounded(influence: np.ndarray | None) -> tuple[float, ...] | None:
+  """As many digits as a standard error needs: there is one per example."""
+  if influence is None:
+    return None
+  return tuple(float(f'{value:.6g}') for value in influence)
 
 
 # What comes of one candidate by one measure.

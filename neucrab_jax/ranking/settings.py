@@ -13,8 +13,9 @@ from neucrab_jax.typing import Config
 def resampling() -> Config:
   """How sure the order is."""
   config = ml_collections.ConfigDict()
-  # Of the examples, for how sure the order is; 0 for none.
-  config.num_resamples = measures.NUM_RESAMPLES
+  # Of the examples, each scored again, for how sure the order is; 0 to go by
+  # each example's influence on the scores.
+  config.num_resamples = 0
   config.seed = 0  # Of the resamples, and what is random in a measure.
   return config
 

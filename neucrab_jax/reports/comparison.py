@@ -12,6 +12,59 @@ from scipy import stats
 if TYPE_CHECKING:
   from neucrab_jax.ranking import record
 
+# A sentence names the fewest checkpoints that have the best one among them
+# with this probability...
+_SURE = 0.9
+# ...and says that those can be left out which are the best with less than this.
+_HOPELESS = 0.01
+# Names in one sentence.
+_MOST_NAMED = 4
+
+
+def percent(probability: float) -> str:
+  """A probability as people read it: at most '>99 %', at least '<1 %'.
+
+  >>> [percent(p) for p in (0.999, 0.934, 0.004)]
+  ['>99 %', '93 %', '<1 %']
+  """
+  if probability > 0.99:
+    return '>99 %'
+  return '<1 %' if probability < 0.01 else f'{probability:.0%}'.replace('%', ' %')
+
+
+def advice(ranking: record.Ranking) -> str:
+  """What the order means for who has to choose, in one sentence or two.
+
+  Returns:
+    Which are best and which can be left out; '' where nothing is known of how
+    sure the order is.
+  """
+  if ranking.order is None or len(ranking.ranking) < 2:
+    return ''
+  best = ranking.order.best
+  places = sorted(range(len(best)), key=lambda place: -best[place])
+  chosen, total = [], 0.0
+  for place in places:
+    chosen.append(place)
+    total += best[place]
+    if total >= _SURE:
+      break
+  names = [ranking.order.checkpoints[place] for place in sorted(chosen)]
+  if len(names) > _MOST_NAMED:
+    first = f'Which is best is open: it is one of {len(names)}'
+  else:
+    listed = ', '.join(names[:-1]) + ' or ' * (len(names) > 1) + names[-1]
+    first = f'{listed} is best'
+  sentence = f'{first} with {percent(total)}'
+  hopeless = [place for place in places if best[place] < _HOPELESS]
+  hopeless = [place for place in hopeless if place not in chosen]
+  if not hopeless:
+    return f'{sentence}.'
+  if len(hopeless) > _MOST_NAMED:
+    return f'{sentence}; {len(hopeless)} of {len(best)} can be left out.'
+  left_out = [ranking.order.checkpoints[place] for place in sorted(hopeless)]
+  return f'{sentence}; {", ".join(left_out)} can be left out.'
+
 
 def ranks(
   rankings: Sequence[record.Ranking],

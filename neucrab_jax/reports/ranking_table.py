@@ -38,8 +38,8 @@ def _table(ranking: record.Ranking) -> table.Table:
   """One ranking, with how sure it is of each place."""
   measure = ranking.measure
   caption = f'{measure.variant}; ± is one {measure.spread}; '
-  if measure.num_resamples:
-    caption += 'holds: share of resamples above the next; '
+  if ranking.order is not None:
+    caption += 'holds: chance to be truly above the next; '
   if any(e.compile_seconds >= _SHOWN_SECONDS for e in ranking.ranking):
     caption += 'seconds: + those of compiling; '
   rows = table.Table(
@@ -59,7 +59,7 @@ def _table(ranking: record.Ranking) -> table.Table:
       entry.checkpoint,
       _number(entry.score),
       _number(entry.score_std),
-      '' if holds is None else f'{holds:.0%}',
+      '' if holds is None else comparison.percent(holds),
       str(entry.feature_dim),
       seconds + ' (cached)' * entry.cached,
     )

@@ -11,7 +11,6 @@ from sklearn import covariance as covariances
 from sklearn import decomposition, preprocessing
 
 from neucrab_jax import measures
-from neucrab_jax.measures import registry
 
 EPS = np.finfo(np.float64).eps
 
@@ -283,17 +282,3 @@ def test_features_that_are_the_labels_score_best(name, perfect):
   labels = np.arange(300) % 5
   x = 10 * np.eye(5, 24, dtype=np.float32)[labels]
   assert score(name, x, labels) == pytest.approx(perfect, abs=1e-5)
-
-
-def test_weights_count_as_copies():
-  """Where the formula knows no n − 1, a weight of 3 is three examples."""
-  x, labels = problems.make('plain', num_examples=60)
-  times = np.random.default_rng(0).integers(1, 4, 60)
-  weights = np.stack([np.ones(60), times / times.mean()])
-  copies = np.repeat(np.arange(60), times)
-  for name in ('class_separation', 'lfc', 'sfda', 'transrate'):
-    function = registry.find(name).function
-    found = function(features=x, labels=labels, example_weights=weights)[1]
-    expected = ORACLES[name](x[copies].astype(np.float64), labels[copies])
-    # Means of as much mass: only what depends on N itself may differ.
-    assert found == pytest.approx(expected, rel=1e-4), name

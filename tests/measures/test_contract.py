@@ -99,27 +99,31 @@ def test_names_of_classes_matter_no_more_than_chance(name, problem):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_resampling_is_beside_the_score(name, problem):
-  found = score(name, *problem)
-  if name in BLIND:
-    assert (found.stderr, found.resamples) == (None, ())
+def test_how_sure_a_score_is_comes_of_its_examples(name, problem):
+  found = score(name, *problem, num_resamples=0)
+  assert found.resamples == ()
+  if name in BLIND or name == 'random':
+    assert found.influence is None
     return
-  assert len(found.resamples) == 2
-  assert found.stderr == pytest.approx(np.std(found.resamples, ddof=1))
+  assert found.influence.shape == problem[1].shape
+  by_class = np.bincount(problem[1], found.influence)
+  np.testing.assert_allclose(by_class, 0, atol=1e-9)
+  variance = np.mean(found.influence**2) / len(problem[1])
+  assert found.stderr == pytest.approx(np.sqrt(variance + found.noise**2))
   assert found.stderr > 0
 
 
 @pytest.mark.parametrize('name', ['knn', 'lfc', 'nce', 'random'])
-def test_without_resampling_the_score_is_the_same(name, problem):
+def test_resampling_is_beside_the_score(name, problem):
   resampled = score(name, *problem)
   plain = score(name, *problem, num_resamples=0)
   assert plain.score == pytest.approx(resampled.score, rel=1e-12)
-  assert plain.stderr is None
-  assert plain.resamples == ()
-  if name == 'lfc':  # its spread is that over resamples
-    assert plain.std is None
-  else:
-    assert plain.std == pytest.approx(resampled.std, rel=1e-9)
+  if name == 'random':
+    assert resampled.resamples == ()
+    return
+  assert len(resampled.resamples) == 2
+  assert resampled.stderr == pytest.approx(np.std(resampled.resamples, ddof=1))
+  assert resampled.influence is None
 
 
 EDGES = ('constant', 'duplicates', 'single', 'tiny', 'empty')

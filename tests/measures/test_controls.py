@@ -22,7 +22,8 @@ def test_knn_agrees_with_scikit_learn(kind, k):
   right = stats.mode(labels[nearest], axis=1).mode == labels
   found = measures.evaluate('knn', features=x, labels=labels, k=k)
   assert found.score == pytest.approx(right.mean())
-  assert found.std == pytest.approx(stats.sem(right))
+  # More than of as many independent ones: neighbours share their mistakes.
+  assert found.stderr > 0.9 * stats.sem(right)
 
 
 def test_knn_refuses_more_neighbours_than_examples():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Bayesian bootstrap, and measures as a user would add them."""
+"""Resampled examples, and measures as a user would add them."""
 
 import pathlib
 import sys
@@ -15,24 +15,6 @@ from neucrab_jax import measures
 from neucrab_jax.measures import measure, registry, resampling
 
 
-def test_weights_are_ones_and_then_those_of_the_bayesian_bootstrap():
-  weights = resampling.weightings(500, seed=0, num_resamples=40)
-  assert weights.shape == (41, 500)
-  np.testing.assert_array_equal(weights[0], 1)
-  np.testing.assert_allclose(weights.mean(axis=1), 1)
-  assert (weights > 0).all()
-  assert stats.kstest(weights[1:].ravel(), 'expon').pvalue > 1e-3
-
-
-def test_weights_depend_on_the_seed_and_the_number_of_examples():
-  def draw(n, seed):
-    return resampling.weightings(n, seed=seed, num_resamples=2)[1]
-
-  np.testing.assert_array_equal(draw(9, 0), draw(9, 0))
-  assert not np.array_equal(draw(9, 0), draw(9, 1))
-  assert not np.array_equal(draw(9, 0), draw(10, 0)[:9])
-
-
 def test_copies_keep_every_example_s_class():
   labels = np.array([2, 0, 1, 1, 0, 2, 2, 0, 1, 1] * 30)
   copies = resampling.copies(labels, seed=0, num_resamples=50)
@@ -42,20 +24,27 @@ def test_copies_keep_every_example_s_class():
   assert stats.chisquare(counts).pvalue > 1e-3
 
 
-@pytest.mark.parametrize('name', ['knn', 'lfc', 'class_separation'])
-def test_standard_error_is_the_spread_over_other_examples(name):
-  """Of 30 data sets from one distribution, against the mean estimate."""
-  scores, errors = [], []
-  for seed in range(30):
-    x, labels = problems.make('plain', seed=7, num_examples=4000)
-    chosen = np.random.default_rng(seed).choice(4000, 200, replace=False)
-    found = measures.evaluate(
-      name, features=x[chosen], labels=labels[chosen], num_resamples=20
-    )
-    scores.append(found.score)
-    errors.append(found.stderr)
-  # The standard deviation of 30 has a standard error of an eighth of itself.
-  assert np.mean(errors) == pytest.approx(np.std(scores, ddof=1), rel=0.4)
+def test_halves_keep_half_of_every_class():
+  labels = np.repeat([0, 1, 2], [1, 5, 8])
+  halves = resampling.halves(labels, seed=0, num_resamples=6)
+  for place, half in enumerate(halves):
+    assert (np.diff(half) > 0).all()
+    counts = np.bincount(labels[half])
+    np.testing.assert_array_equal(counts, [1, 2 + place % 2, 4])
+  assert len({tuple(half) for half in halves}) > 1
+
+
+def test_first_order_resamples_have_the_standard_error():
+  influence = np.random.default_rng(0).standard_normal(400)
+  influence -= influence.mean()
+  found = resampling.first_order(2.0, influence, noise=0.05, num_resamples=4000)
+  assert np.mean(found) == pytest.approx(2, abs=0.01)
+  expected = np.hypot(influence.std() / 20, 0.05)
+  assert np.std(found) == pytest.approx(expected, rel=0.1)
+  # Those of a sum are the sums of each: the same examples are drawn.
+  doubled = resampling.first_order(4.0, 2 * influence, num_resamples=20)
+  plain = resampling.first_order(2.0, influence, num_resamples=20)
+  np.testing.assert_allclose(doubled, 2 * np.array(plain))
 
 
 @pytest.fixture
@@ -83,7 +72,7 @@ def test_a_measure_of_ten_lines_is_scored_and_resampled():
   assert found.score == pytest.approx(expected, rel=1e-5)
   assert len(found.resamples) == 20
   assert 0 < found.std == found.stderr
-  assert 'resampled' in measures.spread('between_variance')
+  assert 'examples' in measures.spread('between_variance')
   assert measures.default_options('between_variance') == {'power': 1.0}
   with pytest.raises(ValueError, match=r'at least 0\.0, not -1'):
     measures.score('between_variance', features=x, labels=labels, power=-1.0)
@@ -97,9 +86,9 @@ def test_scores_that_are_no_numbers_are_refused(monkeypatch):
   def give(function):
     monkeypatch.setattr(lfc, 'MEASURE', measure.Measure(function, 'bad'))
 
-  give(lambda *, labels, example_weights: np.nan * example_weights[:, 0])
+  give(lambda *, labels: np.nan)
   with pytest.raises(ValueError, match='lfc came to nan'):
     measures.score('lfc', labels=np.arange(10) % 2)
-  give(lambda *, labels, example_weights: np.ones(3))
-  with pytest.raises(ValueError, match=r'\(3,\) scores for 1 weightings'):
+  give(lambda *, labels: np.ones(3))
+  with pytest.raises(ValueError, match=r'lfc came to \[1\. 1\. 1\.\]'):
     measures.score('lfc', labels=np.arange(10) % 2)

@@ -82,15 +82,6 @@ def test_splits_hold_out_a_quarter_of_every_class():
   assert len(np.unique(held_out, axis=0)) == 6
 
 
-def test_held_out_means_are_weighted():
-  values = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-  chosen = np.array([[True, True, False], [False, True, True]])
-  found = stratified.mean_held_out(
-    values, chosen, np.array([[1, 1, 1], [3, 1, 2]])
-  )
-  np.testing.assert_allclose(found, [[1.5, 5.5], [1.25, 17 / 3]])
-
-
 @pytest.mark.parametrize('share', [0.05, 0.2, 0.5])
 def test_what_is_held_out_has_every_class(share):
   labels = np.repeat(np.arange(5), [2, 3, 10, 20, 40])

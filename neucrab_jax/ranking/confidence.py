@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How sure an order of scores is: the chance that each truly is above another.
+
+A difference of two scores on the same examples varies as the difference of
+their influence functions does, plus what the measure's own randomness adds to
+each. That is enough for any pair, and for who is best of all.
+
+Axes: N examples, M checkpoints, R resamples.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+from scipy import special
+
+# No first-order argument is surer than that.
+_LEAST = 1e-6
+# Draws that tell who is best, and the seed of them: to .005.
+_NUM_DRAWS = 10_000
+
+
+class Score(Protocol):
+  """What is asked of a score; see `record.Score`."""
+
+  @property
+  def score_stderr(self) -> float | None: ...
+  @property
+  def influence(self) -> tuple[float, ...] | None: ...
+  @property
+  def noise(self) -> float: ...
+  @property
+  def resamples(self) -> tuple[float, ...]: ...
+
+
+def covariance(scores: Sequence[Score]) -> Float[np.ndarray, 'M M'] | None:
+  """Covariances of scores over new examples and seeds.
+
+  Returns:
+    [M, M]; or None if for one of them nothing is random, or there is none.
+  """
+  stderrs = [score.score_stderr for score in scores]
+  if not stderrs or None in stderrs:
+    return None
+  influences = [score.influence for score in scores]
+  if None not in influences:
+    matrix = np.array(influences, np.float64)
+    found = matrix @ matrix.T / matrix.shape[1] ** 2
+    return found + np.diag([score.noise**2 for score in scores])
+  resamples = [score.resamples for score in scores]
+  if all(resamples) and len({len(row) for row in resamples}) == 1:
+    return np.atleast_2d(np.cov(np.array(resamples)))
+  # Scored in different ways: as if each were on examples of its own.
+  return np.diag(np.square(np.array(stderrs, np.float64)))
+
+
+def above(
+  scores: Sequence[float], covariance: Float[np.ndarray, 'M M']
+) -> Float[np.ndarray, 'M M']:
+  """The probability that i truly scores above j, never 0 or 1.
+
+  >>> above([1.0, 0.0], np.diag([0.5, 0.5])).round(3).tolist()
+  [[0.5, 0.841], [0.159, 0.5]]
+  """
+  values = np.asarray(scores, np.float64)
+  differences = values[:, None] - values
+  variances = np.diagonal(covariance)
+  spread = variances[:, None] + variances - 2 * covariance
+  # Of two that are the same on every example, rounding leaves anything.
+  rounding = np.finfo(float).eps * (variances[:, None] + variances)
+  stderr = np.sqrt(np.maximum(spread, rounding))
+  with np.errstate(divide='ignore', invalid='ignore'):
+    z = np.where(differences == 0, 0, differences / stderr)
+  return _LEAST + (1 - 2 * _LEAST) * special.ndtr(z)
+
+
+def best(
+  scores: Sequence[float], covariance: Float[np.ndarray, 'M M']
+) -> Float[np.ndarray, 'M']:
+  """The probability that each truly scores highest; equals share it."""
+  values, vectors = np.linalg.eigh(covariance)
+  root = vectors * np.sqrt(np.maximum(values, 0))
+  draws = np.random.default_rng(0).standard_normal((_NUM_DRAWS, len(scores)))
+  drawn = np.asarray(scores) + draws @ root.T
+  highest = drawn >= drawn.max(axis=1, keepdims=True)
+  return np.mean(highest / highest.sum(axis=1, keepdims=True), axis=0)

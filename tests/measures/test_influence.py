@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How sure scores are, against leaving out, resampling and drawing anew."""
+
+import numpy as np
+import problems
+import pytest
+
+from neucrab_jax import measures
+from neucrab_jax.measures import registry
+
+SMOOTH = (
+  'leep', 'nce', 'class_separation', 'h_score', 'h_score_regularized', 'logme',
+  'transrate', 'gbc', 'parc', 'lfc', 'pactran_dirichlet', 'pactran_gaussian',
+)  # fmt: skip
+
+
+def make(kind, *, num_examples, seed=0):
+  x, labels = problems.make(kind, seed=seed, num_examples=num_examples)
+  return {
+    'features': x,
+    'source_probs': problems.make_source_probs(labels, seed=seed),
+    'labels': labels,
+  }
+
+
+def takes(name, problem):
+  parameters = registry.find(name).parameters
+  return {key: value for key, value in problem.items() if key in parameters}
+
+
+@pytest.mark.parametrize('kind', ['plain', 'correlated', 'separable'])
+@pytest.mark.parametrize('name', SMOOTH)
+def test_influence_is_what_an_example_is_missed_by(name, kind):
+  """The jackknife: the score without each of thirty examples."""
+  function = registry.find(name).function
+  given = takes(name, make(kind, num_examples=150))
+  whole = function(**given)
+  influence = whole.influence - whole.influence.mean()
+  chosen = np.arange(0, 150, 5)
+  missed = []
+  for example in chosen:
+    rest = np.arange(150) != example
+    score = function(**{key: value[rest] for key, value in given.items()})
+    missed.append(149 * (whole.value - score.value))
+  if np.std(missed) < 1e-6:
+    assert np.std(influence) < 1e-6
+    return
+  assert np.corrcoef(missed, influence[chosen])[0, 1] > 0.9
+  assert np.std(missed) == pytest.approx(np.std(influence[chosen]), rel=0.35)
+
+
+@pytest.mark.parametrize(
+  'name', ['leep', 'class_separation', 'h_score', 'transrate', 'parc', 'lfc']
+)
+@pytest.mark.parametrize(
+  ('kind', 'num_examples', 'seed'),
+  [
+    ('plain', 300, 0),
+    ('plain', 600, 1),
+    ('correlated', 400, 2),
+    ('large', 400, 3),
+    ('tiny', 500, 4),
+  ],
+)
+def test_standard_error_is_that_of_the_bootstrap(
+  name, kind, num_examples, seed
+):
+  """Of 120 resamples, whose standard error is 6 % of itself."""
+  given = make(kind, num_examples=num_examples, seed=seed)
+  plain = measures.evaluate(name, **given)
+  refitted = measures.evaluate(name, **given, num_resamples=120)
+  assert plain.stderr == pytest.approx(refitted.stderr, rel=0.25)
+
+
+@pytest.mark.parametrize(
+  'name', ['knn', 'ridge_loo', 'nleep', 'linear', 'h_score_regularized']
+)
+def test_standard_error_is_the_spread_over_new_examples(name):
+  """Of 25 draws from one distribution, against the mean estimate."""
+  x, labels = problems.make('plain', seed=7, num_examples=4000)
+  # As hard as real tasks: neither certain nor at chance.
+  x = x + np.random.default_rng(7).standard_normal(x.shape).astype(x.dtype)
+  draws = [
+    np.sort(np.random.default_rng(seed).choice(4000, 200, replace=False))
+    for seed in range(25)
+  ]
+  found = [
+    measures.evaluate(name, features=x[chosen], labels=labels[chosen])
+    for chosen in draws
+  ]
+  spread = np.std([one.score for one in found], ddof=1)
+  # The spread of 25 has a standard error of a seventh of itself.
+  assert np.mean([one.stderr for one in found]) == pytest.approx(
+    spread, rel=0.5
+  )
