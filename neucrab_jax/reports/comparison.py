@@ -29,7 +29,9 @@ def percent(probability: float) -> str:
   """
   if probability > 0.99:
     return '>99 %'
-  return '<1 %' if probability < 0.01 else f'{probability:.0%}'.replace('%', ' %')
+  return (
+    '<1 %' if probability < 0.01 else f'{probability:.0%}'.replace('%', ' %')
+  )
 
 
 def advice(ranking: record.Ranking) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Inches of the plot: its width, what each checkpoint adds, and the axis.
 _WIDTH, _ROW, _AXIS = 7.2, 0.3, 0.8
+# Checkpoints of which all pairs are shown: a picture of more says little.
+_MOST_COMPARED = 60
 # Inches of a cell of the heat map, and the τ from which its number is white.
 _CELL, _DARK = 0.36, 0.6
 
@@ -48,6 +50,21 @@ def _plot(ranking: record.Ranking) -> str:
   axes.grid(axis='x', alpha=0.3)
   axes.spines[['top', 'right', 'left']].set_visible(False)
   axes.tick_params(axis='y', length=0)
+  return page.svg(plot)
+
+
+def _order(ranking: record.Ranking) -> str:
+  """The probability that each is truly above each other, as an SVG element."""
+  assert ranking.order is not None
+  names = [page.label(name) for name in ranking.order.checkpoints]
+  side = _AXIS + _CELL * len(names)
+  plot = figure.Figure(figsize=(side + 2 * _AXIS, side + _AXIS))
+  plot.set_layout_engine('constrained')
+  axes = plot.subplots()
+  image = axes.imshow(ranking.order.above, cmap='RdBu', vmin=0, vmax=1)
+  axes.set_xticks(range(len(names)), names, rotation=90)
+  axes.set_yticks(range(len(names)), names)
+  plot.colorbar(image, label='probability that the row is truly above')
   return page.svg(plot)
 
 
@@ -107,6 +124,14 @@ def render(
       for ranking in rankings
       if ranking.ranking
     },
+    orders={
+      ranking.measure.name: _order(ranking)
+      for ranking in rankings
+      if ranking.order is not None
+      and 1 < len(ranking.ranking) <= _MOST_COMPARED
+    },
+    advice=comparison.advice,
+    percent=comparison.percent,
     steps=steps,
     ranks=dict(zip(names, ranks, strict=True)),
     heat_map=_heat_map(scored) if len(scored) > 1 else '',

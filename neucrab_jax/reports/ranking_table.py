@@ -155,6 +155,9 @@ def show(rankings: Sequence[record.Ranking], folder: pathlib.Path) -> None:
       wide = console.options.update(width=_WIDEST)
       width = max(width, console.measure(part, options=wide).maximum)
     terminal.make_console(width=width).print(part)
+  for ranking in rankings if alone else ():
+    if text := comparison.advice(ranking):
+      console.print(text)
   for kind, told_by in (
     ('warning', _warnings),
     ('skipped', lambda r: [(s.checkpoint, s.reason) for s in r.skipped]),
