@@ -15,6 +15,8 @@ def make_score(score, resamples):
     score=score,
     score_std=None,
     score_stderr=None,
+    influence=None,
+    noise=0.0,
     resamples=tuple(resamples),
     seconds=0.5,
     warnings=(),
@@ -46,6 +48,7 @@ def make_ranking(
     task=ranking_record.Task(task, 'train', num_examples, 2, ''),
     measure=ranking_record.Measure(name, '', '', dict(options), 0),
     ranking=tuple(entries),
+    order=None,
     skipped=(),
     failed=tuple(
       ranking_record.Failure(*pair) for pair in dict(failed).items()

@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from neucrab_jax import measures
 from neucrab_jax.ranking import candidates
@@ -105,34 +106,61 @@ def test_two_files_of_one_name_are_refused(tmp_path):
     candidates.from_files(str(tmp_path / '*' / '*.npz'), chosen=('knn',))
 
 
-def test_order_holds_in_the_share_of_paired_resamples(tmp_path):
+def _found(folder, **options):
+  """What `measures.evaluate` says of each file by kNN."""
+  for file in sorted(folder.glob('*.npz')):
+    with np.load(file) as arrays:
+      yield (
+        file.stem,
+        measures.evaluate(
+          'knn',
+          features=arrays['features'].astype(np.float32),
+          labels=arrays['labels'],
+          **options,
+        ),
+      )
+
+
+def test_pairs_are_as_sure_as_the_difference_of_their_influences(tmp_path):
   folder = ranked.make_files(tmp_path / 'flowers')
   result = ranked.rank(
     ranked.files_config(folder / '*.npz'), str(tmp_path / 'run')
   )
-  resamples = []
-  for entry in result['ranking']:
-    with np.load(folder / f'{entry["checkpoint"]}.npz') as arrays:
-      found = measures.evaluate(
-        'knn', features=arrays['features'], labels=arrays['labels']
-      )
-    assert entry['score_stderr'] == pytest.approx(
-      np.std(found.resamples, ddof=1)
-    )
-    resamples.append(np.array(found.resamples))
-  for entry, mine, below in zip(
-    result['ranking'], resamples, resamples[1:], strict=False
+  found = dict(_found(folder))
+  order = result['order']
+  assert order['checkpoints'] == [e['checkpoint'] for e in result['ranking']]
+  for i, one in enumerate(order['checkpoints']):
+    for j, other in enumerate(order['checkpoints']):
+      mine, theirs = found[one], found[other]
+      stderr = np.std(mine.influence - theirs.influence) / np.sqrt(60)
+      z = 0 if one == other else (mine.score - theirs.score) / stderr
+      expected = np.clip(stats.norm.cdf(z), 1e-6, 1 - 1e-6)
+      assert order['above'][i][j] == pytest.approx(expected, abs=3e-6)
+  for entry, row, above in zip(
+    result['ranking'], order['above'], (1, 2, None), strict=True
   ):
-    assert entry['above_next'] == np.mean(mine > below)
+    assert entry['score_stderr'] == pytest.approx(
+      found[entry['checkpoint']].stderr
+    )
+    if above is not None:
+      assert entry['above_next'] == row[above]
+  assert sum(order['best']) == pytest.approx(1, abs=1e-5)
 
 
-def test_without_resamples_nothing_is_said_of_them(tmp_path, capsys):
+def test_resamples_are_scored_again_where_they_are_asked_for(tmp_path):
   folder = ranked.make_files(tmp_path / 'flowers')
-  config = ranked.files_config(folder / '*.npz', 'lfc')
-  config.num_resamples = 0
+  config = ranked.files_config(folder / '*.npz')
+  config.num_resamples = 6
   result = ranked.rank(config, str(tmp_path / 'run'))
+  found = dict(_found(folder, num_resamples=6))
+  scores = [found[name].score for name in result['order']['checkpoints']]
+  resamples = np.array(
+    [found[name].resamples for name in result['order']['checkpoints']]
+  )
+  stderr = np.std(resamples[0] - resamples[1], ddof=1)
+  expected = stats.norm.cdf((scores[0] - scores[1]) / stderr)
+  assert result['order']['above'][0][1] == pytest.approx(expected, abs=3e-6)
   for entry in result['ranking']:
-    assert entry['score_stderr'] is entry['score_std'] is None
-    assert 'above_next' not in entry
-  assert (tmp_path / 'run' / 'report.html').exists()
-  assert '%' not in capsys.readouterr().out
+    assert entry['score_stderr'] == pytest.approx(
+      np.std(found[entry['checkpoint']].resamples, ddof=1)
+    )

@@ -51,7 +51,7 @@ def test_the_record_is_as_promised(config, tmp_path):
   result = ranked.rank(config, str(tmp_path / 'run'))
   written = json.loads((tmp_path / 'run' / 'ranking.json').read_text())
   assert written == result
-  assert written['schema'] == 1
+  assert written['schema'] == 2
   task = written['task']
   assert len(task.pop('fingerprint')) == 64
   assert len(task.pop('split_fingerprint')) == 64

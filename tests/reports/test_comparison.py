@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
+import pytest
+from msgspec import structs
 
 from neucrab_jax import environment
 from neucrab_jax.ranking import record
@@ -28,6 +30,7 @@ def as_rankings(**orders):
         )
         for place, checkpoint in enumerate(order, start=1)
       ),
+      order=None,
       skipped=(),
       failed=(),
       environment=environment.current(seed=0),
@@ -50,3 +53,34 @@ def test_agreement_is_kendalls_tau_of_what_both_scored():
     taus[:3, :3], [[1, -1, 2 / 3], [-1, 1, -2 / 3], [2 / 3, -2 / 3, 1]]
   )
   assert np.isnan(taus[3]).all()
+
+
+def with_best(best, names='ABCDEFGH'):
+  (ranking,) = as_rankings(one=names[: len(best)])
+  order = record.Order(tuple(names[: len(best)]), ((0.5,),), tuple(best))
+  return structs.replace(ranking, order=order)
+
+
+@pytest.mark.parametrize(
+  ('best', 'sentence'),
+  [
+    ((0.95, 0.05), 'A is best with 95 %.'),
+    ((0.999, 0.001), 'A is best with >99 %; B can be left out.'),
+    ((0.5, 0.43, 0.07, 0.0), 'A or B is best with 93 %; D can be left out.'),
+    (
+      (0.9, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0),
+      'A is best with 90 %; 5 of 7 can be left out.',
+    ),
+    (
+      (0.2,) * 5,
+      'Which is best is open: it is one of 5 with >99 %.',
+    ),
+  ],
+)
+def test_the_order_is_put_in_a_sentence(best, sentence):
+  assert comparison.advice(with_best(best)) == sentence
+
+
+def test_without_an_order_nothing_is_advised():
+  (ranking,) = as_rankings(one='AB')
+  assert comparison.advice(ranking) == ''
