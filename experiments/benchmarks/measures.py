@@ -4,7 +4,7 @@
     python -m experiments.benchmarks.measures [--only=logme,parc] [--json=FILE]
 
 Prints for each measure the seconds of its first call (with compilation), the
-fastest of `--repeats` warm calls, the same with 20 resamples of the examples,
+fastest of `--repeats` warm calls, the same with how sure the score is,
 and of the rival; then which bars are met, and what extracting as many features
 would take. Without a bar, a first call of more than half a minute is the only
 one. N = 5,000, D = 2,048 and C = 100, features with a decaying spectrum in f32,
@@ -81,19 +81,20 @@ def _time(function: Callable[[], float]) -> tuple[float, float]:
 
 
 def measure(name: str, problem: dict, *, repeats: int) -> dict:
-  """One record: seconds of a measure, of its resamples and of its rival."""
+  """One record: seconds of a measure, of how sure it is and of its rival."""
 
-  def ours(num_resamples=0):
-    found = measures.evaluate(name, num_resamples=num_resamples, **problem)
-    return found.score
+  def ours():
+    return measures.score(name, **problem)
+
+  def evaluated():
+    return measures.evaluate(name, **problem).score
 
   first, score = _time(ours)
   record = {'measure': name, 'first_seconds': first, 'score': score}
   if first > _LONG and name not in BARS:
     return record
   record['warm_seconds'] = min(_time(ours)[0] for _ in range(repeats))
-  ours(measures.NUM_RESAMPLES)
-  record['resampled_seconds'] = _time(lambda: ours(measures.NUM_RESAMPLES))[0]
+  record['evaluated_seconds'] = _time(evaluated)[0]
   if name in _RIVALS:
     given = problem['features'], problem['labels']
     timed = [
@@ -123,7 +124,7 @@ def _row_of(record: dict) -> str:
     record['measure'],
     number('first_seconds', '.2f'),
     number('warm_seconds'),
-    number('resampled_seconds'),
+    number('evaluated_seconds'),
     number('usual_seconds'),
     number('ratio', '.1f'),
     number('score', '.6g'),
@@ -139,7 +140,7 @@ def main():
   arguments = parser.parse_args()
   only = [name for name in arguments.only.split(',') if name]
   warnings.simplefilter('ignore', measures.MeasureWarning)
-  columns = 'measure first,s warm,s resampled,s usual,s × score usual'
+  columns = 'measure first,s warm,s evaluated,s usual,s × score usual'
   print(_ROW.format(*columns.split()), flush=True)
   problem = make_problem()
   result = {

@@ -22,12 +22,12 @@ _NUM_DRAWS = 10_000
 
 
 class Score(Protocol):
-  """What is asked of a score; see `record.Score`."""
+  """What is asked of a score: see `measures.Evaluation` and `record.Score`."""
 
   @property
-  def score_stderr(self) -> float | None: ...
+  def stderr(self) -> float | None: ...
   @property
-  def influence(self) -> tuple[float, ...] | None: ...
+  def influence(self) -> Sequence[float] | np.ndarray | None: ...
   @property
   def noise(self) -> float: ...
   @property
@@ -40,11 +40,11 @@ def covariance(scores: Sequence[Score]) -> Float[np.ndarray, 'M M'] | None:
   Returns:
     [M, M]; or None if for one of them nothing is random, or there is none.
   """
-  stderrs = [score.score_stderr for score in scores]
+  stderrs = [score.stderr for score in scores]
   if not stderrs or None in stderrs:
     return None
   influences = [score.influence for score in scores]
-  if None not in influences:
+  if all(influence is not None for influence in influences):
     matrix = np.array(influences, np.float64)
     found = matrix @ matrix.T / matrix.shape[1] ** 2
     return found + np.diag([score.noise**2 for score in scores])

@@ -60,6 +60,11 @@ class Score(
   warnings: tuple[str, ...]
   compile_seconds: float = 0.0
 
+  @property
+  def stderr(self) -> float | None:
+    """What `confidence` asks for, as of a score that is no record yet."""
+    return self.score_stderr
+
   def resampled(self) -> tuple[float, ...]:
     """What the score would be on resampled examples, () where not known."""
     if self.influence is None:
