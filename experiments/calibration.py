@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether rankings are as sure as they say, on files of features.
 
-    python -m experiments.calibration --features='DIR/*.npz' [--measures=knn,nleep]
+    python -m experiments.calibration --features='DIR/*.npz' [--measures=knn]
 
 Splits the examples in two, class by class, ranks all files on one half, and
 looks up on the other which pairs hold. A pair that truly holds with Φ(z) holds
@@ -59,7 +59,7 @@ def _scores(
 def pairs(
   files: Sequence[features.Features], measure: str, *, repeats: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Of all pairs, in the order that was stated, how sure and whether it held."""
+  """Of all pairs, as they were stated, how sure and whether it held."""
   stated, held = [], []
   labels = np.asarray(files[0].labels)
   for repeat in range(repeats):

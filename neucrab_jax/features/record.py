@@ -21,7 +21,7 @@ class Features:
   """Features of one checkpoint on one split of a task.
 
   Attributes:
-    features: [N, D] f32.
+    features: [N, D] f32, or f64 where a file has them so.
     labels: [N] i32.
     source_probs: [N, Z] f32, the source head's probabilities, or None.
     provenance: where they came from, a JSON object.
@@ -78,7 +78,7 @@ def read(path: str | os.PathLike) -> Features:
   labels = arrays['labels']
   probs = arrays.get('source_probs')
   result = Features(
-    features=arrays['features'].astype(np.float32),
+    features=_widen(arrays['features']),
     labels=_narrow(labels),
     source_probs=None if probs is None else probs.astype(np.float32),
     provenance=_provenance(arrays, path=path),
@@ -90,6 +90,12 @@ def read(path: str | os.PathLike) -> Features:
       'damaged after it was written.'
     )
   return result
+
+
+def _widen(features: np.ndarray) -> np.ndarray:
+  """f32 or f64, whichever loses nothing: an offset is taken off in f64."""
+  wide = np.promote_types(features.dtype, np.float32).itemsize > 4
+  return features.astype(np.float64 if wide else np.float32)
 
 
 def _narrow(labels: np.ndarray) -> np.ndarray:

@@ -61,5 +61,6 @@ def class_separation(
 
 MEASURE = measure.Measure(
   class_separation,
+  bounds=lambda num_classes: (-np.inf, 1.0),
   variant='cosine distances, classes weigh alike',
 )

@@ -181,6 +181,49 @@ def _within_classes(influence: Array, labels: np.ndarray) -> np.ndarray:
   return (influence - means[labels]) * bessel[labels]
 
 
+# Scores as near to a bound, as a share of it, are at it.
+_AT_BOUND = 1e-6
+
+
+def _doubts(
+  judge: measure.Measure,
+  function: Callable[..., Any],
+  arguments: Mapping[str, Any],
+  score: float,
+  *,
+  stderr: float,
+) -> tuple[str, ...]:
+  """Warnings of a score that says nothing of the checkpoint."""
+  if not judge.sees_examples:
+    return ()
+  labels = arguments['labels']
+  low, high = judge.bounds(int(labels.max()) + 1)
+  for bound, name in ((low, 'least'), (high, 'largest')):
+    near = _AT_BOUND * max(abs(bound), 1)
+    if np.isfinite(bound) and abs(score - bound) <= near:
+      return (
+        f'{score:.4g} is the {name} score that there can be: checkpoints that '
+        'have it cannot be told apart.',
+      )
+  features = arguments.get('features')
+  # Only with as many dimensions as examples can any labels be explained; what
+  # is judged on examples left out is not misled by that.
+  if features is None or features.shape[1] < len(labels) or judge.leaves_out:
+    return ()
+  if 'key' in judge.parameters:
+    return ()
+  permuted = np.random.default_rng(0).permutation(labels)
+  with pca.one_lapack_thread():
+    other = measure.as_score(function(**{**arguments, 'labels': permuted}))
+  if score > other.value + stderr:
+    return ()
+  return (
+    f'Permuted labels score {other.value:.4g}, no less: with '
+    f'{features.shape[1]} dimensions for {len(labels)} examples it says '
+    'nothing of the labels.',
+  )
+
+
 def evaluate(
   name: str,
   *,
@@ -242,6 +285,7 @@ def evaluate(
       )
       stderr = float(resamples.std(ddof=1))
     else:
+      assert found.influence is not None
       influence = _within_classes(found.influence, arguments['labels'])
       variance = np.mean(influence**2) / len(influence)
       stderr = float(np.sqrt(variance + found.noise**2))
@@ -252,6 +296,9 @@ def evaluate(
       f'{name} came to {found.value}, but how sure it is, to ± {std} and a '
       f'standard error of {stderr}: no score to rank by.'
     )
+  told += _doubts(
+    judge, function, arguments, float(found.value), stderr=stderr or 0.0
+  )
   return Evaluation(
     float(found.value),
     std,

@@ -83,5 +83,6 @@ def h_score(
 
 MEASURE = measure.Measure(
   h_score,
+  bounds=lambda num_classes: (0.0, num_classes - 1.0),
   variant='paper, with the pseudo-inverse',
 )

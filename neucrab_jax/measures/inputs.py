@@ -18,6 +18,8 @@ from neucrab_jax.typing import Array
 _PROBS_TOLERANCE = 1e-2
 # Labels from here on are identifiers of something, not numbers of classes.
 _MAX_CLASSES = 1_000_000
+# Fourth powers of features are finite up to here, and no zero down to here.
+_LARGEST, _SMALLEST = 1e75, 1e-75
 
 
 class Checked(NamedTuple):
@@ -92,19 +94,42 @@ def _check_matrix(name: str, matrix: ArrayLike, *, rows: int) -> np.ndarray:
       f'{name} have NaN or Inf in {bad.size} of {rows} rows, the first of '
       f'them row {bad[0]}.'
     )
-  return matrix.astype(np.promote_types(matrix.dtype, np.float32), copy=False)
+  # Halves and whole numbers become f32 or f64, whichever holds them.
+  wide = np.promote_types(matrix.dtype, np.float32).itemsize > 4
+  return matrix.astype(np.float64 if wide else np.float32, copy=False)
 
 
 def check_features(features: ArrayLike, *, labels: Int[Array, 'N']) -> Checked:
   """Checks features [N, D]: finite, and as many rows as labels.
 
   Returns:
-    [N, D], f32 or wider.
+    [N, D], f32 or f64, as they are; columns without variance and rows that are
+    copies are warned of.
 
   Raises:
     ValueError: if not, naming what was found.
   """
-  return Checked(_check_matrix('features', features, rows=len(labels)))
+  x = _check_matrix('features', features, rows=len(labels))
+  largest = float(np.abs(x).max())
+  if largest > _LARGEST or 0 < largest < _SMALLEST:
+    raise ValueError(
+      f'features go up to {largest:.3g}, of which no square is representable. '
+      'Bring them nearer to one.'
+    )
+  warnings = []
+  constant = int(np.sum((x == x[0]).all(axis=0)))
+  if constant:
+    warnings.append(
+      f'{constant} of {x.shape[1]} features are the same for all examples.'
+    )
+  # Equal rows have equal hashes; of others next to none have.
+  copied = len(x) - len({hash(row.tobytes()) for row in x})
+  if copied:
+    warnings.append(
+      f'{copied} of {len(x)} rows of features are copies of others, which '
+      'measures that compare examples take for evidence.'
+    )
+  return Checked(x, tuple(warnings))
 
 
 def check_source_probs(

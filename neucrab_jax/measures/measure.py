@@ -56,6 +56,11 @@ class Score(NamedTuple):
   warnings: tuple[str, ...] = ()
 
 
+def _unbounded(num_classes: int) -> tuple[float, float]:
+  del num_classes
+  return -np.inf, np.inf
+
+
 @dataclasses.dataclass(frozen=True)
 class Measure:
   """A measure: its function, and what is said of it.
@@ -72,6 +77,8 @@ class Measure:
     spread: what the `std` of its scores is.
     leaves_out: whether it judges an example by others. Among copies it would
       find itself, so that it is resampled without them.
+    bounds: from C, the least and the largest score that there can be. Where
+      scores are there, they tell nothing apart.
     limits: the smallest and the largest value of each option, None for no
       bound; or the names that it takes.
   """
@@ -80,6 +87,7 @@ class Measure:
   variant: str | Mapping[str, str]
   spread: str = 'standard error over examples'
   leaves_out: bool = False
+  bounds: Callable[[int], tuple[float, float]] = _unbounded
   limits: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property

@@ -140,6 +140,7 @@ def ridge_loo(
 
 MEASURE = measure.Measure(
   ridge_loo,
+  bounds=lambda num_classes: (-np.inf, 1.0),
   variant=_VARIANTS,
   leaves_out=True,
   limits={'variant': tuple(_VARIANTS)},

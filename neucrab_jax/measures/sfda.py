@@ -47,7 +47,7 @@ def _shrinkage(x: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
     previous = _unit(times(v))
     v = _unit(times(previous))
   largest = v @ times(previous)
-  shrinkage = np.exp(-_DECAY * largest)
+  shrinkage = float(np.exp(-_DECAY * largest))
   if shrinkage < _SMALLEST_SHRINKAGE:
     return _SMALLEST_SHRINKAGE, np.zeros(len(x))
   return shrinkage, -_DECAY * shrinkage * ((centred @ v) ** 2 - largest)
@@ -180,5 +180,6 @@ def sfda(
 
 MEASURE = measure.Measure(
   sfda,
+  bounds=lambda num_classes: (0.0, 1.0),
   variant="authors' code: mean probability without a log",
 )

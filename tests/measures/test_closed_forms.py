@@ -266,6 +266,7 @@ def test_better_features_score_higher(name):
   assert scores[0] < scores[2]
 
 
+@pytest.mark.filterwarnings('ignore::UserWarning')
 @pytest.mark.parametrize(
   ('name', 'perfect'),
   [

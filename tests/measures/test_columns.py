@@ -120,7 +120,7 @@ def test_probabilities_may_be_a_table():
     measures.score('leep', source_probs=given, labels=NAMES)
     for given in (probs, table)
   ]
-  assert found[0] == found[1]
+  assert found[0] == pytest.approx(found[1], rel=1e-12)
 
 
 BAD_FEATURES = {

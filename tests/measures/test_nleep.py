@@ -143,6 +143,7 @@ def test_em_that_does_not_converge_is_told():
   assert any('without converging' in warning for warning in found.warnings)
 
 
+@pytest.mark.filterwarnings('ignore:24 of 24', 'ignore:299 of 300')
 def test_constant_features_give_the_entropy_of_the_labels():
   # Of the shapes of `problems`, whose programs are compiled.
   counts = np.array([10, 20, 30, 60, 180])
