@@ -8,9 +8,10 @@ each. That is enough for any pair, and for who is best of all.
 Axes: N examples, M checkpoints, R resamples.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from jaxtyping import Float
 from scipy import special
@@ -19,11 +20,15 @@ from scipy import special
 _LEAST = 1e-6
 # Draws that tell who is best, and the seed of them: to .005.
 _NUM_DRAWS = 10_000
+# A probability is not known as well.
+_DIGITS = 6
 
 
 class Score(Protocol):
   """What is asked of a score: see `measures.Evaluation` and `record.Score`."""
 
+  @property
+  def score(self) -> float: ...
   @property
   def stderr(self) -> float | None: ...
   @property
@@ -85,3 +90,41 @@ def best(
   drawn = np.asarray(scores) + draws @ root.T
   highest = drawn >= drawn.max(axis=1, keepdims=True)
   return np.mean(highest / highest.sum(axis=1, keepdims=True), axis=0)
+
+
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+  """How sure the order is.
+
+  Attributes:
+    checkpoints: in ranking order.
+    above: for each two the probability that the first truly scores above the
+      second, .5 for one and itself.
+    best: for each the probability that it truly scores highest.
+  """
+
+  checkpoints: tuple[str, ...]
+  above: tuple[tuple[float, ...], ...]
+  best: tuple[float, ...]
+
+
+def _rounded(probabilities: np.ndarray) -> tuple[Any, ...]:
+  """The probabilities as a tuple, of tuples if there is a row for each."""
+  found = probabilities.round(_DIGITS).tolist()
+  return tuple(tuple(row) if isinstance(row, list) else row for row in found)
+
+
+def order(scores: Mapping[str, Score]) -> Order | None:
+  """How sure an order is; None where nothing is random.
+
+  Args:
+    scores: by checkpoint, best first.
+  """
+  found = covariance(list(scores.values()))
+  if found is None:
+    return None
+  values = [score.score for score in scores.values()]
+  return Order(
+    checkpoints=tuple(scores),
+    above=_rounded(above(values, found)),
+    best=_rounded(best(values, found)),
+  )

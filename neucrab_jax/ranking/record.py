@@ -25,8 +25,6 @@ FILE = 'ranking.json'
 _TIED = 'Its score is shared: the order within the tie means nothing.'
 # Seconds are for people: a millisecond is as fine as anyone reads.
 _SECONDS_DIGITS = 3
-# A probability is not known as well.
-_PROBABILITY_DIGITS = 6
 
 
 class Score(
@@ -162,21 +160,6 @@ class Entry(
     return sum(value for step, value in steps if step.endswith(COMPILING))
 
 
-class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-  """How sure the order is.
-
-  Attributes:
-    checkpoints: in ranking order.
-    above: for each two the probability that the first truly scores above the
-      second, .5 for one and itself.
-    best: for each the probability that it truly scores highest.
-  """
-
-  checkpoints: tuple[str, ...]
-  above: tuple[tuple[float, ...], ...]
-  best: tuple[float, ...]
-
-
 class Skip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   """A checkpoint that one measure of several does not apply to, and why."""
 
@@ -198,7 +181,7 @@ class Ranking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   task: Task
   measure: Measure
   ranking: tuple[Entry, ...]
-  order: Order | None
+  order: confidence.Order | None
   skipped: tuple[Skip, ...]
   failed: tuple[Failure, ...]
   environment: Environment
@@ -227,15 +210,9 @@ class Scored:
   warnings: tuple[str, ...]
 
 
-def _rounded(probabilities: np.ndarray) -> tuple[Any, ...]:
-  """The probabilities as a tuple, of tuples if there is a row for each."""
-  found = probabilities.round(_PROBABILITY_DIGITS).tolist()
-  return tuple(tuple(row) if isinstance(row, list) else row for row in found)
-
-
 def in_order(
   scored: Sequence[Scored],
-) -> tuple[tuple[Entry, ...], Order | None]:
+) -> tuple[tuple[Entry, ...], confidence.Order | None]:
   """Best first; equal scores stay in the order given, and say so.
 
   Returns:
@@ -243,14 +220,7 @@ def in_order(
   """
   ordered = sorted(scored, key=lambda s: -s.score.score)
   scores = [s.score.score for s in ordered]
-  order = None
-  covariance = confidence.covariance([s.score for s in ordered])
-  if covariance is not None:
-    order = Order(
-      checkpoints=tuple(s.checkpoint for s in ordered),
-      above=_rounded(confidence.above(scores, covariance)),
-      best=_rounded(confidence.best(scores, covariance)),
-    )
+  order = confidence.order({s.checkpoint: s.score for s in ordered})
   placed = []
   for place, one in enumerate(ordered):
     above_next = None

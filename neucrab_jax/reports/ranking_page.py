@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _WIDTH, _ROW, _AXIS = 7.2, 0.3, 0.8
 # Checkpoints of which all pairs are shown: a picture of more says little.
 _MOST_COMPARED = 60
+# Letters of a name beside them, and its inches with those of the scale.
+_LONGEST, _NAME = 30, 4.0
 # Inches of a cell of the heat map, and the τ from which its number is white.
 _CELL, _DARK = 0.36, 0.6
 
@@ -53,16 +55,24 @@ def _plot(ranking: record.Ranking) -> str:
   return page.svg(plot)
 
 
+def _shortened(name: str) -> str:
+  return name if len(name) <= _LONGEST else f'{name[: _LONGEST - 1]}…'
+
+
 def _order(ranking: record.Ranking) -> str:
   """The probability that each is truly above each other, as an SVG element."""
   assert ranking.order is not None
-  names = [page.label(name) for name in ranking.order.checkpoints]
+  # A name as long as a file's may be leaves no room for the picture.
+  names = [
+    f'{place}  {page.label(_shortened(name))}'
+    for place, name in enumerate(ranking.order.checkpoints, start=1)
+  ]
   side = _AXIS + _CELL * len(names)
-  plot = figure.Figure(figsize=(side + 2 * _AXIS, side + _AXIS))
+  plot = figure.Figure(figsize=(side + _NAME, side + _AXIS))
   plot.set_layout_engine('constrained')
   axes = plot.subplots()
   image = axes.imshow(ranking.order.above, cmap='RdBu', vmin=0, vmax=1)
-  axes.set_xticks(range(len(names)), names, rotation=90)
+  axes.set_xticks(range(len(names)), range(1, len(names) + 1))
   axes.set_yticks(range(len(names)), names)
   plot.colorbar(image, label='probability that the row is truly above')
   return page.svg(plot)

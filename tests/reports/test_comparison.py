@@ -4,7 +4,7 @@ import pytest
 from msgspec import structs
 
 from neucrab_jax import environment
-from neucrab_jax.ranking import record
+from neucrab_jax.ranking import confidence, record
 from neucrab_jax.reports import comparison
 
 
@@ -57,7 +57,7 @@ def test_agreement_is_kendalls_tau_of_what_both_scored():
 
 def with_best(best, names='ABCDEFGH'):
   (ranking,) = as_rankings(one=names[: len(best)])
-  order = record.Order(tuple(names[: len(best)]), ((0.5,),), tuple(best))
+  order = confidence.Order(tuple(names[: len(best)]), ((0.5,),), tuple(best))
   return structs.replace(ranking, order=order)
 
 
