@@ -143,7 +143,8 @@ def restore(checkpoint: spec.Checkpoint) -> backbone_lib.Backbone:
     backbone_lib.check(made)
   except (ValueError, OSError, MemoryError, RuntimeError, TypeError) as error:
     raise ValueError(
-      f'{path!r}, exported by JAX {header.jax}, cannot be used: {error}'
+      f'{path!r}, exported by JAX {header.jax} and read by {jax.__version__}, '
+      f'cannot be used: {error}'
     ) from error
   return made
 
@@ -171,7 +172,8 @@ def save_exported(
     resize_method: a method of `tasks.resize`.
     platforms: where the function shall run.
     upstream_accuracy: on the task that it was pre-trained for, if known.
-    num_parameters: of the network; counted if it is None.
+    num_parameters: of the network; if it is None, all floats in arrays are
+      counted, those of BatchNorm's statistics, too.
 
   Raises:
     ValueError: if the path ends otherwise, the function cannot be exported, or

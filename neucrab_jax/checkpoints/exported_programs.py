@@ -5,6 +5,7 @@ A program in StableHLO is data, but for calls of what the machine has: callbacks
 into Python, kernels, libraries. Those are refused, here and when one is made.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -64,6 +65,8 @@ def _refused(function: export.Exported) -> list[str]:
 
   with contexts.make_ir_context():
     module = mlir.deserialize_portable_artifact(function.mlir_module_serialized)
+    if isinstance(module, str):  # Of JAX 0.8.
+      module = ir.Module.parse(module)
     module.operation.walk(look)
   return sorted(set(refused))
 
@@ -217,6 +220,21 @@ def _first_line(error: Exception) -> str:
   return f'{type(error).__name__}: {line}.'
 
 
+@contextlib.contextmanager
+def _without_paths() -> Iterator[None]:
+  """Keeps paths of this machine's code out of a program.
+
+  So the same function also gives the same program.
+  """
+  setting = 'jax_traceback_in_locations_limit'
+  before = jax.config.values[setting]
+  jax.config.update(setting, 0)
+  try:
+    yield
+  finally:
+    jax.config.update(setting, before)
+
+
 def make(
   function: Callable[[jax.Array], Any], size: int, platforms: Sequence[str]
 ) -> tuple[bytes, int]:
@@ -250,7 +268,8 @@ def make(
     ) from error
   _as_tuple(found)
   try:
-    made = export.export(jax.jit(wrapped), platforms=platforms)(images)
+    with _without_paths():
+      made = export.export(jax.jit(wrapped), platforms=platforms)(images)
   except Exception as error:
     raise ValueError(
       f'The function cannot be exported for {", ".join(platforms)}: '

@@ -75,14 +75,21 @@ def test_a_file_says_how_its_images_are_prepared(tmp_path):
   assert backbone(IMAGES).logits is None
 
 
-def test_a_copy_is_known_again_and_another_function_is_not(path, tmp_path):
-  copy = tmp_path / 'copy.jaxexport'
-  copy.write_bytes(path.read_bytes())
-  files = path, copy, save(features, tmp_path / 'other.jaxexport')
-  first, again, other = (
-    checkpoints.restore(str(file)).fingerprint for file in files
+def test_the_same_function_is_known_again_and_another_is_not(path, tmp_path):
+  again, other = (
+    checkpoints.restore(str(save(function, tmp_path / f'{name}.jaxexport')))
+    for name, function in (('again', both), ('other', features))
   )
-  assert first == again != other
+  first = checkpoints.restore(str(path))
+  assert first.fingerprint == again.fingerprint != other.fingerprint
+
+
+def test_no_path_of_the_machine_is_in_a_file(tmp_path):
+  def function(images):
+    return features(images) + 1
+
+  path = save(function, tmp_path / 'x.jaxexport')
+  assert b'.py' not in path.read_bytes()
 
 
 class _Linen(nn.Module):
