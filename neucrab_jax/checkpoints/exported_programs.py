@@ -3,8 +3,8 @@
 
 A program in StableHLO is data, but for calls of what the machine has: callbacks
 into Python, kernels, libraries. Those are refused, here and when one is made.
-XLA's parser, in C++, crashes on some bytes that no JAX has written, which cannot
-be helped here; a file's digest keeps those of accidents from it.
+XLA's parser, in C++, crashes on some bytes that no JAX has written. A file's
+digest keeps those of accidents from it, not those that were forged.
 """
 
 import contextlib
