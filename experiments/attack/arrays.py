@@ -193,8 +193,9 @@ def _equivalent(
     certain = about in ('i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'i8', 'u8')
     return f'labels, {about}', not certain, {**arrays, 'labels': change(y)}
   if kind == 'scale' and name not in _IN_UNITS:
-    power = int(rng.integers(-6, 7))
-    return f'scale 2**{power}', False, {**arrays, 'features': x * 2.0**power}
+    power = int(rng.integers(-64, 65))
+    scaled = x.astype(np.float64) * 2.0**power
+    return f'scale 2**{power}', False, {**arrays, 'features': scaled}
   if kind == 'offset' and name not in _FROM_ZERO:
     return 'offset', False, {**arrays, 'features': x + np.float32(4.0)}
   if kind == 'order' and name not in _BY_POSITION:
