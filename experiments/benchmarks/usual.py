@@ -8,7 +8,14 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 from scipy import stats
-from sklearn import neighbors
+from sklearn import (
+  covariance,
+  decomposition,
+  linear_model,
+  mixture,
+  model_selection,
+  neighbors,
+)
 
 # Of the public code of LogME: iterations, tolerance, stabiliser.
 _LOGME = 11, 1e-3, 1e-5
@@ -124,3 +131,54 @@ def lfc(x, labels):
     matrix -= matrix.mean(axis=1, keepdims=True)
   norms = np.linalg.norm(kernel) * np.linalg.norm(target)
   return (kernel * target).sum() / norms
+
+
+def h_score_regularized(x, labels):
+  x = x.astype(np.float64)
+  x = x - x.mean(axis=0)
+  shrunk = covariance.LedoitWolf(assume_centered=False).fit(x)
+  between = np.zeros_like(x)
+  for c in range(labels.max() + 1):
+    between[labels == c] = x[labels == c].mean(axis=0)
+  inverse = np.linalg.pinv(shrunk.covariance_)
+  return np.trace(inverse @ np.cov(between.T)) * (1 - shrunk.shrinkage_)
+
+
+def ridge_loo(x, labels):
+  x = x.astype(np.float64)
+  std = x.std(axis=0)
+  x = (x - x.mean(axis=0)) / np.where(std > 0, std, 1)
+  one_hot = np.eye(labels.max() + 1)[labels]
+  u, s, _ = np.linalg.svd(x, full_matrices=False)
+  best = 0.0
+  for strength in np.logspace(-6, 0, 13) * (s**2).sum():
+    shrunk = u * (s**2 / (s**2 + strength))
+    hat = 1 / len(x) + np.einsum('nk,nk->n', shrunk, u)
+    errors = one_hot - one_hot.mean(axis=0) - shrunk @ (u.T @ one_hot)
+    left_out = one_hot - errors / np.maximum(1 - hat, 1e-9)[:, None]
+    best = max(best, (left_out.argmax(axis=1) == labels).mean())
+  return best
+
+
+def linear(x, labels):
+  std = x.std(axis=0)
+  x = (x - x.mean(axis=0)) / np.where(std > 0, std, 1)
+  splits = model_selection.StratifiedShuffleSplit(5, test_size=0.25)
+  accuracies = []
+  for train, test in splits.split(x, labels):
+    found = linear_model.LogisticRegression(C=1.0, max_iter=200)
+    found.fit(x[train], labels[train])
+    accuracies.append(found.score(x[test], labels[test]))
+  return np.mean(accuracies)
+
+
+def nleep(x, labels):
+  z = decomposition.PCA(0.8).fit_transform(x)
+  k = min(5 * (labels.max() + 1), len(x))
+  found = mixture.GaussianMixture(k, covariance_type='diag').fit(z)
+  posterior = found.predict_proba(z)
+  one_hot = np.eye(labels.max() + 1)[labels]
+  joint = one_hot.T @ posterior
+  conditional = joint / np.maximum(joint.sum(axis=0), np.finfo(float).tiny)
+  own = np.einsum('nk,nk->n', conditional[labels], posterior)
+  return np.log(np.maximum(own, np.finfo(float).tiny)).mean()
