@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 if TYPE_CHECKING:
   from neucrab_jax.ranking import record
@@ -107,6 +106,9 @@ def agreement(rankings: Sequence[record.Ranking]) -> np.ndarray:
     [M, M]; NaN where two share fewer than two checkpoints, or one ties them
     all.
   """
+  # Takes a second to import, and one measure needs none of it.
+  from scipy import stats
+
   scores = [
     {entry.checkpoint: entry.score for entry in ranking.ranking}
     for ranking in rankings
