@@ -19,7 +19,11 @@ FOLDER = pathlib.Path(benchmark.__file__).parent / 'neucrab_mini' / 'accuracies'
 
 @functools.cache
 def fingerprint(name):
-  return checkpoints.restore(name).fingerprint
+  """That of restored weights, without tracing all networks."""
+  stored = storage.read_npz(checkpoints.get(name).path)
+  return storage.digest(
+    *(part for item in sorted(stored.items()) for part in item)
+  )
 
 
 def read(task):

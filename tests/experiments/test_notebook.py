@@ -25,8 +25,9 @@ def test_is_valid_and_has_no_outputs(notebook):
 
 
 @pytest.mark.slow
-def test_runs_from_top_to_bottom(notebook, tmp_path, monkeypatch):
-  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+def test_runs_from_top_to_bottom(notebook, make_home, tmp_path, monkeypatch):
+  for name, value in make_home(tmp_path).items():
+    monkeypatch.setenv(name, value)
   (parameters,) = [
     cell for cell in notebook.cells if "RUNS = 'runs/" in cell.source
   ]
