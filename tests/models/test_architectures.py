@@ -21,6 +21,7 @@ SIZE = 224
 _SHARED = {
   '__init__',
   'depthwise',
+  'exported',  # Of a user's own function.
   'inception',
   'inverted_residual',
   'outputs',
