@@ -72,7 +72,7 @@ def _order(ranking: record.Ranking) -> str:
   plot.set_layout_engine('constrained')
   axes = plot.subplots()
   image = axes.imshow(ranking.order.above, cmap='RdBu', vmin=0, vmax=1)
-  axes.set_xticks(range(len(names)), range(1, len(names) + 1))
+  axes.set_xticks(range(len(names)), [str(n + 1) for n in range(len(names))])
   axes.set_yticks(range(len(names)), names)
   plot.colorbar(image, label='probability that the row is truly above')
   return page.svg(plot)
