@@ -27,7 +27,7 @@ _CLEARLY = 0.1
 
 # As many layers tell whether weights can be of an architecture at all: to trace
 # all of every network takes a minute.
-_FIRST_LAYERS = 6
+_FIRST_LAYERS = 3
 
 
 def _trace(architecture: str, *, num_classes: int | None) -> Any:
