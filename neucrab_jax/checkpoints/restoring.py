@@ -103,6 +103,8 @@ def _begins_alike(architecture: str, stored: Mapping[str, np.ndarray]) -> bool:
 
 def _likeliest(architecture: str, stored: Mapping[str, np.ndarray]) -> str:
   """A remark on which architecture the weights are of, if not of this one."""
+  if _share(architecture, stored) + _CLEARLY > 1:
+    return ''  # No other can share so much more.
   shares = {
     name: _share(name, stored)
     for name in models.names()
