@@ -82,7 +82,7 @@ def _minimise(
 ) -> tuple[np.ndarray, int, float]:
   """L-BFGS, with a few vectors' work beside each loss.
 
-  SciPy's takes four times as long as the losses of a wide classifier.
+  SciPy's spends more time between the losses of a wide classifier than in them.
 
   Args:
     loss_of: to the loss, its gradient, and how steep it is.
