@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readers of files that say themselves what network they are.
+"""Readers of files and folders that say themselves what network they are.
 
 A reader is a module with `restore`, which gives a `Backbone` of a `Checkpoint`
 whose `path` it knows by its ending. It reads data, never code, checks sizes
@@ -12,12 +12,16 @@ import importlib
 import pathlib
 from typing import Protocol
 
-from neucrab_jax.checkpoints import backbone, spec
+from neucrab_jax.checkpoints import backbone, safetensors_files, spec
+
+# Of folders with a config and weights.
+_FOLDERS = 'neucrab_jax.checkpoints.torch_folders'
 
 # Ending of a file → module; imported when there is something to read.
 _BY_SUFFIX = {
   '.onnx': 'neucrab_jax.checkpoints.onnx_files',
   '.jaxexport': 'neucrab_jax.checkpoints.exported_files',
+  '.safetensors': _FOLDERS,
 }
 
 # Between a file and what is chosen within it.
@@ -48,15 +52,22 @@ def split(path: str) -> tuple[str, str]:
   return path, ''
 
 
+def _module(path: str) -> str | None:
+  path = split(path)[0]
+  if safetensors_files.is_folder(path):
+    return _FOLDERS
+  return _BY_SUFFIX.get(pathlib.PurePath(path).suffix)
+
+
 def is_known(path: str) -> bool:
-  """Whether a path ends like a file that can be restored."""
-  return pathlib.PurePath(split(path)[0]).suffix in _BY_SUFFIX
+  """Whether a path ends like a file, or is a folder, that can be restored."""
+  return _module(path) is not None
 
 
 def find(path: str) -> Reader | None:
-  """The reader of a file; None if its ending is not known."""
-  suffix = pathlib.PurePath(split(path)[0]).suffix
-  if suffix not in _BY_SUFFIX:
+  """The reader of a file or folder; None if it is of no known kind."""
+  module = _module(path)
+  if module is None:
     return None
-  reader: Reader = importlib.import_module(_BY_SUFFIX[suffix])  # type: ignore
+  reader: Reader = importlib.import_module(module)  # type: ignore
   return reader

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user writes for a checkpoint: a group, a name, or a file.
+"""What a user writes for a checkpoint: a group, a name, a file or a folder.
 
-Names are of the groups. A file is one that a reader of `readers` knows; a
-pattern means all such files that match, and `x.onnx#NODE` what is chosen within
-one. `ARCHITECTURE=PATH` is weights that don't say what network they are of.
+Names are of the groups. A file is one that a reader of `readers` knows, a
+folder one with `config.json` and `model.safetensors`, or with such files or
+folders in it; a pattern means all that match, and `x.onnx#NODE` what is chosen
+within one. `ARCHITECTURE=PATH` is weights that don't say what network they are
+of.
 """
 
 import collections
@@ -14,10 +16,27 @@ from collections.abc import Iterable, Sequence
 
 from neucrab_jax import input_files, spelling
 from neucrab_jax.checkpoints import groups as groups_lib
-from neucrab_jax.checkpoints import own_weights, readers, spec
+from neucrab_jax.checkpoints import (
+  own_weights,
+  readers,
+  safetensors_files,
+  spec,
+)
+
+_CONFIG = 'config.json'
 
 # Endings of weights that no reader here knows.
-_FOREIGN = ('.pt', '.pth', '.bin', '.safetensors', '.keras', '.h5')
+_FOREIGN = ('.keras', '.h5')
+# Endings of pickled ones.
+_PICKLED = ('.pt', '.pth', '.bin')
+
+# What is looked for in a folder: weights that say what they are, or those of
+# the folders in it.
+_INSIDE = (
+  _CONFIG,
+  *(f'*{suffix}' for suffix in readers.suffixes()),
+  f'*/{_CONFIG}',
+)
 
 _WILDCARDS = '*?['
 
@@ -49,6 +68,8 @@ def get(name: str) -> spec.Checkpoint:
     for known in specs:
       if known.name == name:
         return known
+  if name.endswith(_PICKLED):
+    raise ValueError(safetensors_files.pickle_message(name))
   if name.endswith(_FOREIGN):
     raise ValueError(
       f'{name!r} is a file of another framework, which cannot be restored '
@@ -65,17 +86,36 @@ def get(name: str) -> spec.Checkpoint:
   )
 
 
+def _is_of_folder(path: pathlib.Path) -> bool:
+  """Whether a file is one of those that make a folder a checkpoint."""
+  return path.name in (
+    _CONFIG,
+    safetensors_files.WEIGHTS,
+  ) and safetensors_files.is_folder(path.parent)
+
+
 def _files(reference: str) -> list[str]:
   """The files that a reference means, each with what is chosen within it."""
   pattern, choice = readers.split(reference)
-  found = input_files.find(
-    pattern,
-    setting='checkpoints',
-    inside=tuple(f'*{suffix}' for suffix in readers.suffixes()),
-  )
-  files = [os.path.abspath(path) for path in found]
+  found = input_files.find(pattern, setting='checkpoints', inside=_INSIDE)
+  files = [
+    os.path.abspath(path.parent if _is_of_folder(path) else path)
+    for path in found
+  ]
   known = [file for file in files if readers.is_known(file)]
   if not known:
+    pickled = [
+      pickle
+      for file in files
+      for pickle in (
+        safetensors_files.pickles(pathlib.Path(file).parent)
+        if file.endswith(_CONFIG)
+        else [file]
+      )
+      if pickle.endswith(_PICKLED)
+    ]
+    if pickled:
+      raise ValueError(safetensors_files.pickle_message(pickled[0]))
     raise ValueError(
       f'No file of {pattern!r} ends in {" or ".join(readers.suffixes())}.'
     )
@@ -111,7 +151,9 @@ class _File:
     Beyond all folders only the architecture can tell it from another.
     """
     file, choice = readers.split(self.path)
-    stem = pathlib.PurePath(file).with_suffix('')
+    stem = pathlib.PurePath(file)
+    if not os.path.isdir(file):
+      stem = stem.with_suffix('')
     if self.architecture:
       stem = own_weights.stem(file)
     parts = stem.parts
@@ -124,6 +166,8 @@ class _File:
     if self.architecture:
       return own_weights.to_spec(name, self.architecture, self.path)
     suffix = pathlib.PurePath(readers.split(self.path)[0]).suffix
+    if os.path.isdir(self.path):
+      suffix = '.safetensors'
     return spec.Checkpoint(name, architecture=suffix[1:], path=self.path)
 
 

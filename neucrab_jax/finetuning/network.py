@@ -21,6 +21,9 @@ from neucrab_jax.finetuning import protocol as protocol_lib
 # Of an image's side, how far a random crop may be off its centre.
 _CROP = 1 / 8
 
+# What the key of dropout is folded with, so that it is not the augmentation's.
+_DROPOUT = 1
+
 _HEAD_PRECISION = jax.lax.Precision.HIGHEST
 
 
@@ -53,8 +56,8 @@ class Network:
       variables: `params` of the `backbone` and of the `head`, and whatever else
         the module has.
       inputs: [B, H, W, 3], pixels from 0 to 255; or [B, D] features.
-      key: of the augmentation; given for training, when BatchNorm uses and
-        updates the statistics of the batch.
+      key: of augmentation and dropout; given for training, when BatchNorm
+        uses and updates the statistics of the batch.
 
     Returns:
       [B, C] f32 and the collections beside `params`.
@@ -63,15 +66,17 @@ class Network:
     statistics = {k: v for k, v in variables.items() if k != 'params'}
     features = inputs
     if self.module is not None:
-      images = inputs.astype(jnp.float32)
+      images, rngs = inputs.astype(jnp.float32), {}
       if key is not None:
         images = augment(key, images, how=self.augmentation)
+        rngs = {'dropout': jax.random.fold_in(key, _DROPOUT)}
       backbone = {'params': params['backbone'], **statistics}
       outputs, statistics = self.module.apply(
         backbone,
         checkpoints.to_value_range(images, self.value_range),
         train=key is not None,
         mutable=list(statistics),
+        rngs=rngs,
       )
       features = outputs.features
     head = params['head']

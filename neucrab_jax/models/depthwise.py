@@ -8,7 +8,8 @@ with jaxlib 0.10; `experiments.benchmarks.workarounds` tells when it is not.
 Axes: B batch, H, W space, C channels, M multiplier.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -19,13 +20,20 @@ from jaxtyping import Float
 from neucrab_jax.models import slim
 from neucrab_jax.typing import Array
 
+# 'SAME' as TensorFlow has it, or what is added before and after each axis.
+Padding = str | Sequence[tuple[int, int]]
+
 
 def shifted(
-  x: Float[Array, 'B H W C'], kernel: Float[Array, 'h w C M'], *, stride: int
+  x: Float[Array, 'B H W C'],
+  kernel: Float[Array, 'h w C M'],
+  *,
+  stride: int,
+  padding: Padding = 'SAME',
 ) -> Float[Array, 'B _ _ C*M']:
   """As `depthwise_conv`, a multiply-add for each place of the kernel."""
   height, width, channels, multiplier = kernel.shape
-  seen = slim.windows(x, (height, width), (stride, stride), 'SAME')
+  seen = slim.windows(x, (height, width), (stride, stride), padding)
   places = kernel.reshape(-1, channels, multiplier)
   total: Any = sum(
     window[..., None] * place
@@ -35,7 +43,11 @@ def shifted(
 
 
 def grouped(
-  x: Float[Array, 'B H W C'], kernel: Float[Array, 'h w C M'], *, stride: int
+  x: Float[Array, 'B H W C'],
+  kernel: Float[Array, 'h w C M'],
+  *,
+  stride: int,
+  padding: Padding = 'SAME',
 ) -> Float[Array, 'B _ _ C*M']:
   """As `depthwise_conv`, by XLA's own convolution."""
   height, width, channels, multiplier = kernel.shape
@@ -43,7 +55,7 @@ def grouped(
     jnp.asarray(x),
     jnp.reshape(kernel, (height, width, 1, channels * multiplier)),
     window_strides=(stride, stride),
-    padding='SAME',
+    padding=padding,
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
     feature_group_count=channels,
     precision=slim.PRECISION,
@@ -55,6 +67,7 @@ def depthwise_conv(
   kernel: Float[Array, 'h w C M'],
   *,
   stride: int = 1,
+  padding: Padding = 'SAME',
 ) -> Float[Array, 'B _ _ C*M']:
   """Convolves each channel with M kernels of its own.
 
@@ -62,15 +75,16 @@ def depthwise_conv(
     x: [B, H, W, C]
     kernel: [h, w, C, M], as TensorFlow stores it.
     stride: of both axes.
+    padding: 'SAME' as TensorFlow has it, or pairs.
 
   Returns:
-    [B, ⌈H / stride⌉, ⌈W / stride⌉, C M], padded as TensorFlow's 'SAME'.
+    [B, _, _, C M]; with 'SAME', [B, ⌈H / stride⌉, ⌈W / stride⌉, C M].
   """
   return jax.lax.platform_dependent(
     x,
     kernel,
-    cpu=lambda x, kernel: shifted(x, kernel, stride=stride),
-    default=lambda x, kernel: grouped(x, kernel, stride=stride),
+    cpu=functools.partial(shifted, stride=stride, padding=padding),
+    default=functools.partial(grouped, stride=stride, padding=padding),
   )
 
 

@@ -8,7 +8,7 @@ Axes: B batch, H, W space, C channels.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -26,12 +26,14 @@ def _reduce_windows(
   fill: float,
   size: int,
   stride: int,
-  padding: str,
+  padding: str | Sequence[tuple[int, int]],
 ) -> Array:
   """Combines what a window of [B, H, W, C] sees, one axis after the other."""
-  rows, columns = jax.lax.padtype_to_pads(
-    x.shape[1:3], (size, size), (stride, stride), padding
-  )
+  if isinstance(padding, str):
+    padding = jax.lax.padtype_to_pads(
+      x.shape[1:3], (size, size), (stride, stride), padding
+    )
+  rows, columns = padding
   for window, strides, around in (
     ((size, 1), (stride, 1), (rows, (0, 0))),
     ((1, size), (1, stride), ((0, 0), columns)),
@@ -58,14 +60,17 @@ def average_pool(
 
 
 def max_pool(
-  x: Float[Array, 'B H W C'], size: int, stride: int, padding: str = 'SAME'
+  x: Float[Array, 'B H W C'],
+  size: int,
+  stride: int,
+  padding: str | Sequence[tuple[int, int]] = 'SAME',
 ) -> Float[Array, 'B _ _ C']:
   """Maximum of [B, H, W, C] over windows; the gradient goes to the first."""
   plain = functools.partial(
     nn.max_pool,
     window_shape=(size, size),
     strides=(stride, stride),
-    padding=padding,
+    padding=padding,  # type: ignore
   )
   shifted = functools.partial(
     _reduce_windows,

@@ -10,6 +10,7 @@ Axes: H height, W width.
 """
 
 import functools
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -69,6 +70,57 @@ def _slim_vgg(image: np.ndarray, size: int) -> np.ndarray:
   return resized[top : top + size, left : left + size]
 
 
+def _like_torchvision(
+  image: np.ndarray, size: int, *, how: str, side: int, kernel: str
+) -> np.ndarray:
+  """PyTorch's transforms of Pillow's images: resize, and cut the centre.
+
+  Args:
+    image: [H, W, 3] uint8
+    size: of the centre that is cut; zeros beyond the image.
+    how: 'shorter' for the shorter side, 'square' for both.
+    side: what they become.
+    kernel: of Pillow.
+  """
+  height, width = image.shape[:2]
+  if how == 'square':
+    shape = (side, side)
+  elif width <= height:
+    shape = (side, int(side * height / width))
+  else:
+    shape = (int(side * width / height), side)
+  if shape != (width, height):
+    resampling = Image.Resampling[kernel.upper()]
+    image = np.asarray(Image.fromarray(image).resize(shape, resampling))
+  most = [max(size - length, 0) for length in image.shape[:2]]
+  if any(most):
+    before = [(length // 2, length - length // 2) for length in most]
+    image = np.pad(image, [*before, (0, 0)])
+  # Python rounds a half to the even number, as PyTorch does.
+  top, left = (round((length - size) / 2) for length in image.shape[:2])
+  return image[top : top + size, left : left + size]
+
+
+# Of the methods that name a kernel and a side.
+_HOWS = ('shorter', 'square')
+_KERNELS = ('nearest', 'box', 'bilinear', 'hamming', 'bicubic', 'lanczos')
+_MOST_PIXELS = 1 << 14
+
+
+@functools.cache
+def _parse(method: str) -> Callable[..., np.ndarray] | None:
+  """The method of 'KERNEL/shorter=SIDE' or 'KERNEL/square=SIDE'."""
+  kernel, _, rest = method.partition('/')
+  how, _, side = rest.partition('=')
+  if kernel not in _KERNELS or how not in _HOWS or not side.isdecimal():
+    return None
+  if not 1 <= int(side) <= _MOST_PIXELS:
+    return None
+  return functools.partial(
+    _like_torchvision, how=how, side=int(side), kernel=kernel
+  )
+
+
 _METHODS = {
   'bilinear': _bilinear,
   'bilinear_antialias': functools.partial(
@@ -93,15 +145,21 @@ def resize(
     method: 'bilinear' (no antialias, as TF's), 'bilinear_antialias' or
       'bicubic' (with antialias), all of the whole image; 'slim_inception' or
       'slim_vgg', as TF-slim evaluates its networks: of the central 87.5 % of
-      both sides, or of the central square of 87.5 % of the shorter one.
+      both sides, or of the central square of 87.5 % of the shorter one;
+      'KERNEL/shorter=SIDE' or 'KERNEL/square=SIDE', as PyTorch's libraries do:
+      Pillow resizes the shorter side, or both, and the centre is cut; KERNEL is
+      'bicubic', 'bilinear', 'lanczos', 'box', 'hamming' or 'nearest'.
 
   Returns:
-    [size, size, 3] float32 from 0 to 255; or the given image itself, uint8, if
-    it has that size already.
+    [size, size, 3] float32 from 0 to 255; or uint8, by PyTorch's methods, and
+    the given image itself if it has that size already.
 
   Raises:
     ValueError: if the method is unknown.
   """
+  of_pytorch = _parse(method)
+  if of_pytorch is not None:
+    return of_pytorch(image, size)
   if method not in _METHODS:
     raise spelling.unknown('resize method', method, _METHODS)
   if image.shape[:2] == (size, size) and method not in _CROPPING:

@@ -65,7 +65,7 @@ def test_a_file_stays_where_it_is(models, tmp_path):
     ('models/*.txt', "No file of 'models/.*.txt' ends in .onnx"),
     ('mini_vea', "Did you mean 'mini_vae'"),
     ('x', 'or files that end in .onnx'),
-    ('my.pt', 'Export the network as .onnx'),
+    ('my.pt', 'pickled weights.*weights_only=True.*or export'),
     ('s3://bucket/x.onnx', 'is on s3://'),
     ('', 'No checkpoint is chosen'),
   ],

@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from neucrab_jax import tasks
 
@@ -107,3 +108,40 @@ def test_crops_as_slim_does(height, width, size, oracle):
   assert resized.shape == (size, size, 3)
   assert resized.dtype == np.float32
   np.testing.assert_allclose(resized, oracle(image, size), rtol=0, atol=2e-2)
+
+
+@pytest.mark.parametrize(
+  ('shape', 'method', 'resized', 'corner'),
+  [
+    ((40, 60), 'bicubic/shorter=32', (48, 32), (12, 4)),
+    ((61, 40), 'bilinear/shorter=30', (30, 45), (3, 10)),
+    ((40, 60), 'bicubic/square=24', (24, 24), (0, 0)),
+    ((24, 24), 'lanczos/square=28', (28, 28), (2, 2)),
+    ((24, 24), 'bicubic/shorter=24', (24, 24), (0, 0)),
+  ],
+)
+def test_pytorchs_pixels_are_pillows(shape, method, resized, corner):
+  image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+  kernel = Image.Resampling[method.split('/')[0].upper()]
+  expected = Image.fromarray(image).resize(resized, kernel)
+  left, top = corner
+  expected = expected.crop((left, top, left + 24, top + 24))
+  found = tasks.resize(image, 24, method)
+  assert found.dtype == np.uint8
+  np.testing.assert_array_equal(found, np.asarray(expected))
+
+
+def test_an_image_smaller_than_its_crop_gets_a_black_edge():
+  image = np.full((9, 9, 3), 7, np.uint8)
+  found = tasks.resize(image, 11, 'bicubic/shorter=9')
+  assert found.shape == (11, 11, 3)
+  assert (found[1:-1, 1:-1] == 7).all()
+  assert found.sum() == image.sum()
+
+
+@pytest.mark.parametrize(
+  'method', ['bicubic/longer=3', 'cubic/shorter=3', 'bicubic/shorter=0']
+)
+def test_odd_methods_of_pytorch_are_unknown(method):
+  with pytest.raises(ValueError, match='resize method'):
+    tasks.resize(np.zeros((4, 4, 3), np.uint8), 3, method)

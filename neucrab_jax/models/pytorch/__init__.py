@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks as timm and transformers have them; one file per family."""
+
+import importlib
+import re
+
+import flax.linen as nn
+
+from neucrab_jax.models.pytorch.layout import Layout as Layout
+from neucrab_jax.models.pytorch.layout import (
+  UnsupportedError as UnsupportedError,
+)
+
+# Module of a family, timm's architectures, and transformers' types of models.
+_FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
+  'vit': (
+    r'(test_)?vit\d*|vit_(\w+_)?patch\d+(?!.*(rope|relpos|dinov3|_xp_)).*'
+    r'|deit3?_.*|flexivit_.*',
+    (
+      'vit',
+      'deit',
+      'dinov2',
+      'dinov2_with_registers',
+      'vit_mae',
+      'clip',
+      'clip_vision_model',
+      'siglip',
+      'siglip_vision_model',
+    ),
+  ),
+  'resnet': (
+    r'(test_|tv_|gluon_|ssl_|swsl_|ig_)?(wide_|se)?res(net|next)'
+    r'(\d+[cdst]?)?(_\d+|_\d+x\d+d)?',
+    ('resnet',),
+  ),
+}
+
+
+def supported() -> str:
+  """What can be read, for messages."""
+  types = ', '.join(t for _, known in _FAMILIES.values() for t in known)
+  return f"timm's {', '.join(_FAMILIES)}; transformers' {types}"
+
+
+def build(layout: Layout) -> nn.Module:
+  """The network whose variables these are.
+
+  Raises:
+    UnsupportedError: if it is of no known family.
+    ValueError: if the variables are of no such network.
+  """
+  for name, (pattern, types) in _FAMILIES.items():
+    known = (
+      re.fullmatch(pattern, layout.architecture)
+      if layout.own_library == 'timm'
+      else layout.architecture in types
+    )
+    if known:
+      return importlib.import_module(f'{__name__}.{name}').build(layout)
+  raise UnsupportedError(f'the architecture {layout.architecture!r}')

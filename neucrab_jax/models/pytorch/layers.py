@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What networks in PyTorch's layout are made of.
+
+A module has the name that the checkpoint's scope has, dots included, so that a
+variable's path joined by dots is its name there; only the last part differs:
+`kernel` and `scale` are PyTorch's `weight`, `mean` and `var` its
+`running_mean` and `running_var`.
+
+Axes: B batch, H, W space, C, D channels.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen import initializers
+from jaxtyping import Float
+
+from neucrab_jax.models import depthwise, grouped, slim
+from neucrab_jax.typing import Array
+
+Activation = Callable[[Any], Any]
+
+# torch.nn.BatchNorm2d's; its momentum is the share of what is new.
+EPSILON = 1e-5
+DECAY = 0.9
+
+# Of a GELU by a sigmoid, as OpenAI's CLIP has it.
+_QUICK = 1.702
+
+_ORDER = ('NHWC', 'HWIO', 'NHWC')
+
+
+def gelu(x: Array) -> Any:
+  return nn.gelu(x, approximate=False)
+
+
+def gelu_tanh(x: Array) -> Any:
+  return nn.gelu(x, approximate=True)
+
+
+def quick_gelu(x: Array) -> Any:
+  return x * nn.sigmoid(_QUICK * x)
+
+
+def hard_sigmoid(x: Array) -> Any:
+  return nn.relu6(x + 3) * (1 / 6)
+
+
+def hard_swish(x: Array) -> Any:
+  return x * hard_sigmoid(x)
+
+
+# By the names of timm and transformers.
+ACTIVATIONS: Mapping[str, Activation] = {
+  'gelu': gelu,
+  'gelu_pytorch_tanh': gelu_tanh,
+  'gelu_new': gelu_tanh,
+  'gelu_tanh': gelu_tanh,
+  'quick_gelu': quick_gelu,
+  'relu': nn.relu,
+  'relu6': nn.relu6,
+  'silu': nn.silu,
+  'swish': nn.silu,
+  'hard_swish': hard_swish,
+}
+
+
+def activation_name(name: object) -> str:
+  """Of an activation that is known.
+
+  Raises:
+    ValueError: if it is not.
+  """
+  if name not in ACTIVATIONS:
+    raise ValueError(
+      f'its activation {name!r} is not known; known are '
+      f'{", ".join(ACTIVATIONS)}'
+    )
+  return str(name)
+
+
+class Conv(nn.Module):
+  """A convolution as PyTorch has it: padded on both sides alike.
+
+  Attributes:
+    features: the channels it makes.
+    kernel_size: of both axes.
+    stride: of both axes.
+    padding: 'SAME' as TensorFlow has it, pairs, or None for half a kernel.
+    groups: of channels, which don't see each other.
+    use_bias: whether there is one.
+  """
+
+  features: int
+  kernel_size: int = 1
+  stride: int = 1
+  padding: depthwise.Padding | None = None
+  groups: int = 1
+  use_bias: bool = False
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'B H W _']) -> Float[Array, 'B _ _ _']:
+    size, channels = self.kernel_size, x.shape[-1]
+    padding = self.padding
+    if padding is None:
+      padding = ((size // 2, size // 2), (size // 2, size // 2))
+    kernel = self.param(
+      'kernel',
+      initializers.he_normal(),
+      (size, size, channels // self.groups, self.features),
+    )
+    if self.groups == channels == self.features:
+      kernel = kernel.reshape(size, size, channels, 1)
+      x = depthwise.depthwise_conv(
+        x, kernel, stride=self.stride, padding=padding
+      )
+    elif self.groups > 1:
+      x = grouped.grouped_conv(
+        x, kernel, groups=self.groups, stride=self.stride, padding=padding
+      )
+    else:
+      x = slim.convolve(
+        x,
+        kernel,
+        (self.stride, self.stride),
+        padding,
+        dimension_numbers=_ORDER,
+        precision=slim.PRECISION,
+      )
+    if self.use_bias:
+      x = x + self.param('bias', initializers.zeros, (self.features,))
+    return x
+
+
+class BatchNorm(nn.Module):
+  """torch.nn.BatchNorm2d: it keeps the unbiased variance of a batch.
+
+  Attributes:
+    decay: of its moving averages.
+    epsilon: added to the variance.
+  """
+
+  decay: float = DECAY
+  epsilon: float = EPSILON
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, 'B H W C'], *, train: bool
+  ) -> Float[Array, 'B H W C']:
+    width = x.shape[-1]
+    scale = self.param('scale', initializers.ones, (width,))
+    bias = self.param('bias', initializers.zeros, (width,))
+    means = self.variable('batch_stats', 'mean', jnp.zeros, (width,))
+    variances = self.variable('batch_stats', 'var', jnp.ones, (width,))
+    mean, variance = means.value, variances.value
+    if train:
+      mean = jnp.mean(x, axis=(0, 1, 2))
+      variance = jnp.mean(jnp.square(x - mean), axis=(0, 1, 2))
+      if not self.is_initializing():
+        count = x.size // width
+        unbiased = variance * (count / max(count - 1, 1))
+        fresh = 1 - self.decay
+        means.value = self.decay * means.value + fresh * mean
+        variances.value = self.decay * variances.value + fresh * unbiased
+    scale = scale * jax.lax.rsqrt(variance + self.epsilon)
+    return x * scale + (bias - mean * scale)
+
+
+def layer_norm(epsilon: float, name: str) -> nn.LayerNorm:
+  """A layer norm whose variance is not the difference of two squares."""
+  return nn.LayerNorm(epsilon, use_fast_variance=False, name=name)
+
+
+class Dense(nn.Module):
+  """A linear layer over the last axis.
+
+  Attributes:
+    features: the channels it makes.
+    use_bias: whether there is one.
+  """
+
+  features: int
+  use_bias: bool = True
+
+  @nn.compact
+  def __call__(self, x: Float[Array, '*B C']) -> Float[Array, '*B _']:
+    kernel = self.param(
+      'kernel', initializers.lecun_normal(), (x.shape[-1], self.features)
+    )
+    # Of two axes, the product is the faster one on a CPU.
+    flat = jnp.matmul(
+      x.reshape(-1, x.shape[-1]), kernel, precision=slim.PRECISION
+    )
+    if self.use_bias:
+      flat = flat + self.param('bias', initializers.zeros, (self.features,))
+    return flat.reshape(*x.shape[:-1], self.features)
+
+
+class StochasticDepth(nn.Module):
+  """Leaves a branch of some examples out in training, all of it at once.
+
+  Attributes:
+    rate: of the examples without it.
+  """
+
+  rate: float
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'B *R'], *, train: bool) -> Any:
+    each = tuple(range(1, x.ndim))
+    return nn.Dropout(self.rate, broadcast_dims=each)(
+      x, deterministic=not train
+    )
+
+
+class Scale(nn.Module):
+  """Scales each channel by a number of its own.
+
+  Attributes:
+    variable: what the checkpoint calls it.
+  """
+
+  variable: str = 'gamma'
+
+  @nn.compact
+  def __call__(self, x: Float[Array, '*B C']) -> Float[Array, '*B C']:
+    return x * self.param(self.variable, initializers.ones, (x.shape[-1],))
+
+
+class Mlp(nn.Module):
+  """Two dense layers.
+
+  Attributes:
+    hidden: channels between them.
+    activation: after the first.
+    dropout: after both.
+    gated: whether half of the hidden channels gate the others, the first half
+      by `activation`.
+  """
+
+  hidden: int
+  activation: Activation = gelu
+  dropout: float = 0.0
+  gated: bool = False
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, '*B C'], *, train: bool
+  ) -> Float[Array, '*B C']:
+    width = x.shape[-1]
+    x = Dense(self.hidden, name='fc1')(x)
+    if self.gated:
+      gate, x = jnp.split(x, 2, axis=-1)
+      x = self.activation(gate) * x
+    else:
+      x = self.activation(x)
+    x = nn.Dropout(self.dropout)(x, deterministic=not train)
+    x = Dense(width, name='fc2')(x)
+    return nn.Dropout(self.dropout)(x, deterministic=not train)
+
+
+class SqueezeExcite(nn.Module):
+  """Scales each channel by what all channels say on average.
+
+  Attributes:
+    hidden: channels between its two layers.
+    names: of the two.
+    activation: after the first.
+    gate: after the second.
+  """
+
+  hidden: int
+  names: tuple[str, str] = ('fc1', 'fc2')
+  activation: Activation = nn.relu
+  gate: Activation = nn.sigmoid
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'B H W C']) -> Float[Array, 'B H W C']:
+    first, second = self.names
+    y = jnp.mean(x, axis=(1, 2), keepdims=True)
+    y = Conv(self.hidden, use_bias=True, name=first)(y)
+    y = Conv(x.shape[-1], use_bias=True, name=second)(self.activation(y))
+    return x * self.gate(y)
+
+
+def head(
+  features: Float[Array, 'B D'],
+  num_classes: int | None,
+  *,
+  name: str,
+  dropout: float,
+  train: bool,
+  use_bias: bool = True,
+) -> Float[Array, 'B Z'] | None:
+  """Logits, or None without classes; called within a module's own call."""
+  if num_classes is None:
+    return None
+  x = nn.Dropout(dropout)(features, deterministic=not train)
+  return Dense(num_classes, use_bias=use_bias, name=name)(x)
+
+
+def depth_rates(most: float, depths: Sequence[int]) -> list[list[float]]:
+  """Rates of stochastic depth that grow with the block, by stage."""
+  count = sum(depths)
+  rates = [most * i / max(count - 1, 1) for i in range(count)]
+  starts = [sum(depths[:i]) for i in range(len(depths))]
+  return [rates[s : s + d] for s, d in zip(starts, depths, strict=True)]
