@@ -21,6 +21,7 @@ from jaxtyping import Float, Shaped
 from scipy import stats
 
 from neucrab_jax.benchmark import batched_metrics
+from neucrab_jax.measures import columns
 
 # [M]; what is no vector is refused by `pair`.
 Vector = Shaped[np.ndarray, '...'] | Sequence
@@ -42,6 +43,7 @@ def pair(
   Raises:
     ValueError: if they are no such vectors, or too few.
   """
+  columns.check_same_rows(scores=scores, accuracies=accuracies)
   scores = np.asarray(scores, np.float64)
   accuracies = np.asarray(accuracies, np.float64)
   if scores.ndim != 1 or scores.shape != accuracies.shape:

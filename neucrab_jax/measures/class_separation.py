@@ -11,6 +11,9 @@ from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
 from neucrab_jax.typing import Array
 
+# Of a unit vector, and of sums of many.
+_ROUNDING = 16 * np.finfo(float).eps
+
 
 def class_separation(
   *,
@@ -44,15 +47,18 @@ def class_separation(
   units = x / np.where(norms > 0, norms, 1)
   means = float64.class_means(units, labels)
   mean = means.mean(axis=0)
-  # 1 − cosine, averaged over all pairs of a class, is 1 − ‖mean of units‖².
-  within = 1 - np.mean(np.sum(means**2, axis=1))
-  total = 1 - mean @ mean
-  if total <= np.finfo(float).eps:
+  away = units - means[labels]
+  # 1 − cosine, averaged over all pairs of a class, is 1 − ‖mean of units‖²: the
+  # variance of the units, and one for each that has no direction. An offset
+  # brings all of them near to one, from which little may be left.
+  distances = np.sum(away**2, axis=1) + (norms[:, 0] == 0)
+  within = np.mean(np.bincount(labels, distances) / np.bincount(labels))
+  total = within + np.mean(np.sum((means - mean) ** 2, axis=1))
+  if total <= _ROUNDING**2:
     return measure.Score(0.0, influence=np.zeros(len(x)))
   # Of the means, by the weights: the units about the mean of their class.
   counts = np.bincount(labels)
   slopes = 2 / len(means) * (means / total - within * mean / total**2)
-  away = units - means[labels]
   influence = np.einsum('nd,nd->n', away, slopes[labels])
   return measure.Score(
     1 - within / total, influence=influence * len(x) / counts[labels]

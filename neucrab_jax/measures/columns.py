@@ -16,6 +16,9 @@ import numpy as np
 
 _REMEDY = 'Leave those examples out, of labels and features alike.'
 
+# Beyond, f64 has not all whole numbers; none is the number of a class.
+_MOST_WHOLE = 2.0**53
+
 
 def _is_missing(value: Any) -> bool:
   """None, NaN, or what pandas has for it."""
@@ -91,6 +94,8 @@ def to_array(values: Any, *, name: str) -> np.ndarray:
   # PyTorch's of a device, or of half precision, among others.
   except (TypeError, ValueError, RuntimeError) as error:
     raise ValueError(f'{name} are no array: {error}') from error
+  if array.dtype.kind == 'T':  # NumPy's text of any length.
+    array = array.astype(object)
   if array.dtype.kind == 'O':
     return _from_objects(array, name=name)
   if array.dtype.kind == 'V' and jnp.issubdtype(array.dtype, np.number):
@@ -99,12 +104,44 @@ def to_array(values: Any, *, name: str) -> np.ndarray:
   return array
 
 
+def check_same_rows(**given: Any) -> None:
+  """Checks that columns and tables of pandas have the same index.
+
+  What is computed goes by place, what their owner means by index.
+
+  Args:
+    **given: by name, what has a value an example; None is not given.
+
+  Raises:
+    ValueError: if two have other indices, or the same in another order.
+  """
+  indexed = {
+    name: values.index
+    for name, values in given.items()
+    if callable(getattr(getattr(values, 'index', None), 'equals', None))
+  }
+  (first, index), *others = indexed.items() or [('', None)]
+  for name, other in others:
+    if other.equals(index):
+      continue
+    how = 'are of other rows'
+    if index.sort_values().equals(other.sort_values()):
+      how = 'have their rows in another order'
+    raise ValueError(
+      f'{name} {how} than {first}, by their index. Give {name}.loc['
+      f'{first}.index]; or {name}.to_numpy(), if they go together by place.'
+    )
+
+
 def _from_one_hot(labels: np.ndarray) -> np.ndarray:
   """The column [N] of the single one in each row of [N, C]."""
   if labels.dtype.kind not in 'biuf' or not np.isin(labels, (0, 1)).all():
+    remedy = 'Of scores or probabilities give labels.argmax(1).'
+    if len(labels) == 1:
+      remedy = 'Give labels[0].'
     raise ValueError(
       f'labels must be a vector of N integers, but have shape {labels.shape}. '
-      'Of scores or probabilities give labels.argmax(1).'
+      f'{remedy}'
     )
   ones = np.count_nonzero(labels, axis=1)
   if np.any(ones != 1):
@@ -125,6 +162,7 @@ def _to_whole(labels: np.ndarray) -> np.ndarray:
       f'labels lack {missing.size} of {labels.size} values, the first of them '
       f'in row {missing[0]}. {_REMEDY}'
     )
+  labels = labels.astype(np.float64)
   broken = np.flatnonzero((labels != np.floor(labels)) | np.isinf(labels))
   if broken.size:
     raise ValueError(
@@ -132,8 +170,14 @@ def _to_whole(labels: np.ndarray) -> np.ndarray:
       f'{broken[0]} is {labels[broken[0]]}. Targets of a regression are no '
       'classes.'
     )
-  # Beyond, a cast would make anything of them; none is a number of a class.
-  return np.clip(labels, -(2.0**62), 2.0**62).astype(np.int64)
+  # Of what is beyond, a cast would make anything.
+  large = np.flatnonzero(np.abs(labels) > _MOST_WHOLE)
+  if large.size:
+    raise ValueError(
+      f'The label in row {large[0]} is {labels[large[0]]:.6g}. Number the '
+      'classes 0, 1, 2 and so on.'
+    )
+  return labels.astype(np.int64)
 
 
 def to_classes(labels: Any) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from neucrab_jax import spelling
-from neucrab_jax.measures import inputs, measure, registry, resampling
+from neucrab_jax.measures import columns, inputs, measure, registry, resampling
 from neucrab_jax.ops import pca
 from neucrab_jax.typing import Array
 
@@ -97,6 +97,7 @@ def check_inputs(
   unknown = set(given) - set(measure.GIVEN)
   if unknown:
     raise spelling.unknown('input', min(unknown), measure.GIVEN)
+  columns.check_same_rows(labels=labels, **given)
   checked = {'labels': inputs.check_labels(labels)}
   if missing := lacks(name, **given):
     raise ValueError(missing)
@@ -202,7 +203,7 @@ def _doubts(
     near = _AT_BOUND * max(abs(bound), 1)
     if np.isfinite(bound) and abs(score - bound) <= near:
       return (
-        f'{score:.4g} is the {name} score that there can be: checkpoints that '
+        f'{bound:.4g} is the {name} score that there can be: checkpoints that '
         'have it cannot be told apart.',
       )
   features = arguments.get('features')

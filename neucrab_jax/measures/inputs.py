@@ -20,6 +20,13 @@ _PROBS_TOLERANCE = 1e-2
 _MAX_CLASSES = 1_000_000
 # Fourth powers of features are finite up to here, and no zero down to here.
 _LARGEST, _SMALLEST = 1e75, 1e-75
+# What to do with an array of another kind than numbers.
+_OF_KIND = {
+  'U': ' Leave out the columns of text.',
+  'b': ' Give x.astype(float).',
+  'c': ' Give x.real, or real and imaginary parts side by side.',
+  'V': ' Save bfloat16 as float32: NumPy does not know it again.',
+}
 
 
 class Checked(NamedTuple):
@@ -78,9 +85,9 @@ def _check_matrix(name: str, matrix: ArrayLike, *, rows: int) -> np.ndarray:
       f'{matrix.shape}.' + maps * (matrix.ndim == 4)
     )
   if matrix.dtype.kind not in 'fiu':
-    text = ' Leave out the columns of text.' * (matrix.dtype.kind == 'U')
+    remedy = _OF_KIND.get(matrix.dtype.kind, '')
     raise ValueError(
-      f'{name} must be real numbers, but are {matrix.dtype}.{text}'
+      f'{name} must be real numbers, but are {matrix.dtype}.{remedy}'
     )
   if len(matrix) != rows:
     raise ValueError(
@@ -113,7 +120,7 @@ def check_features(features: ArrayLike, *, labels: Int[Array, 'N']) -> Checked:
   largest = float(np.abs(x).max())
   if largest > _LARGEST or 0 < largest < _SMALLEST:
     raise ValueError(
-      f'features go up to {largest:.3g}, of which no square is representable. '
+      f'features go up to {largest:.3g}, of which no fourth power is a number. '
       'Bring them nearer to one.'
     )
   warnings = []

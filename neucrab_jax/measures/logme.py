@@ -25,6 +25,10 @@ _VARIANTS = {
 _MAX_ITERATIONS = 11
 _TOLERANCE = 1e-3
 _STABILISER = 1e-5
+_STABILISED = 100  # So many times of it count no more than a percent.
+
+# The steps start at α = β = 1: features of another unit may be too far from it.
+_USUAL_STD = (1 / 16, 16)
 
 # How far α/β may be from that of all examples once one is left out, as a
 # logarithm, where it is followed to first order.
@@ -139,13 +143,17 @@ def _evidence(n, dims, alpha, beta, moments, log_precision):
 
 def _evidences(
   regression: _Regression, *, counted: int, dims: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """The evidence of each class [C], and without each example [N, C].
+) -> tuple[np.ndarray, np.ndarray, bool]:
+  """The evidence of each class.
 
   Args:
     regression: of the features.
     counted: directions that are in the precision.
     dims: D of the evidence.
+
+  Returns:
+    The evidences [C], those without each example [N, C], and whether all are of
+    a fixed point that the stabiliser leaves alone.
   """
   n, sigma = regression.n, regression.sigma
   num_classes = regression.one_hot.shape[1]
@@ -177,6 +185,7 @@ def _evidences(
   return (
     _evidence(n, dims, alpha, beta, moments, log_det),
     _evidence(n - 1, dims, alphas, betas, others, log_dets),
+    bool(done.all() and moments.weights.min() > _STABILISED * _STABILISER),
   )
 
 
@@ -213,14 +222,25 @@ def logme(
   rank = len(spectrum.values)
   # Where D >= N the authors truncate no direction.
   counted = rank if width < n else n
-  evidences, without = _evidences(
+  evidences, without, is_reached = _evidences(
     _Regression(spectrum, float64.one_hot(labels)),
     counted=counted,
     dims=width if variant == 'jmlr' else counted,
   )
   score = np.mean(evidences) / n
+  std = float(np.std(float64.centre(features)))
+  low, high = _USUAL_STD
+  told = ()
+  if not is_reached and not low <= std <= high:
+    told = (
+      f'The steps of LogME end before their fixed point: the features, of a '
+      f'standard deviation of {std:.3g}, are far from the unit that they start '
+      "at. Divide all checkpoints' by their own.",
+    )
   return measure.Score(
-    score, influence=(n - 1) * score - np.mean(without, axis=1)
+    score,
+    influence=(n - 1) * score - np.mean(without, axis=1),
+    warnings=told,
   )
 
 

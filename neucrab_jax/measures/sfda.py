@@ -24,6 +24,9 @@ _STEP = 1e-4
 
 
 def _unit(v: np.ndarray) -> np.ndarray:
+  # By the largest first, so that no square overflows.
+  largest = np.abs(v).max()
+  v = v / (largest if largest > 0 else 1)
   norm = np.linalg.norm(v)
   return v / (norm if norm > 0 else 1)
 
@@ -153,7 +156,8 @@ def sfda(
       x'_i = q_i x_i + (1 − q_i) mean of the other classes' means
       SFDA = 1/N Σ_i P(y_i | x'_i) of another analysis, with the same s
 
-  with S the covariance within classes. It depends on the features' scale.
+  with S the covariance within classes. It depends on the features' scale: of
+  large ones nothing is shrunk.
 
   Args:
     features: [N, D].

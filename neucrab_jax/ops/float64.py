@@ -24,6 +24,9 @@ from neucrab_jax.typing import Array
 # Spectra that are kept: of one checkpoint as it is, centred and standardised.
 _KEPT = 3
 
+# An offset so many times the spread leaves nothing of it in a Gram matrix.
+_DWARFING = 1e4
+
 
 def one_hot(labels: Int[Array, 'N']) -> Float[np.ndarray, 'N C']:
   """[N, C] f64, C being the largest label and one more."""
@@ -111,6 +114,13 @@ def _decompose(x: np.ndarray) -> Spectrum:
   largest = np.abs(x).max(initial=0)
   unit = 2.0 ** np.frexp(largest)[1] if largest > 0 else 1.0
   x = x / unit
+  if np.abs(x.mean(axis=0)).max() > _DWARFING * np.std(x - x[0], axis=0).max():
+    left, singular, _ = scipy.linalg.svd(
+      x, full_matrices=False, check_finite=False
+    )
+    kept = singular > max(n, d) * np.finfo(float).eps * singular[0]
+    values = (singular[kept] * unit) ** 2
+    return Spectrum(np.ascontiguousarray(left[:, kept]), values)
   # The smaller of the two Gram matrices.
   gram = x @ x.T if d > n else x.T @ x
   values, vectors = scipy.linalg.eigh(gram, driver='evd', check_finite=False)

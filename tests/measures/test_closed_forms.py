@@ -201,6 +201,7 @@ def score(name, x, labels, **options):
   return measures.score(name, features=x, labels=labels, **options)
 
 
+@pytest.mark.filterwarnings('ignore:The steps of LogME')
 @pytest.mark.parametrize('kind', problems.KINDS)
 @pytest.mark.parametrize('name', ORACLES)
 def test_is_its_formula(name, kind):
@@ -212,6 +213,7 @@ def test_is_its_formula(name, kind):
   assert score(name, x, labels) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.filterwarnings('ignore:The steps of LogME')
 @pytest.mark.parametrize('kind', problems.KINDS)
 @pytest.mark.parametrize(
   ('name', 'options', 'oracle'),

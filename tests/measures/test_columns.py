@@ -8,6 +8,7 @@ import pytest
 from scipy import sparse
 
 from neucrab_jax import measures
+from neucrab_jax.benchmark import metrics
 
 pytestmark = pytest.mark.usefixtures('unchecked_shapes')
 
@@ -24,6 +25,7 @@ LABELS = {
   'text': NAMES,
   'list of text': NAMES.tolist(),
   'bytes': NAMES.astype('S'),
+  'text of any length': NAMES.astype(np.dtypes.StringDType()),
   'column of text': pd.Series(NAMES),
   'column of strings': pd.Series(NAMES, dtype='string'),
   'column of objects': pd.Series(NAMES, dtype=object),
@@ -36,6 +38,7 @@ LABELS = {
   'Int64': pd.Series(CLASSES, dtype='Int64'),
   'Float64': pd.Series(CLASSES, dtype='Float64'),
   'floats': CLASSES.astype(float),
+  'float16': CLASSES.astype(np.float16),
   'bfloat16': jnp.asarray(CLASSES, jnp.bfloat16),
   'uint64': CLASSES.astype(np.uint64),
   '[N, 1]': CLASSES[:, None],
@@ -86,7 +89,8 @@ BAD_LABELS = {
   'dicts': (np.array([{}] * 60), 'objects: dict'),
   'ragged': ([[0], [0, 1]], 'labels are no array'),
   'one class': (['cat'] * 60, 'at least two classes'),
-  'huge': (np.array([2**70] * 60, object), 'start at 0'),
+  'huge': (np.array([2**70] * 60, object), r'row 0 is 1.18\S+. Number'),
+  'a row': (CLASSES[None], r'\(1, 60\). Give labels\[0\]'),
 }
 
 
@@ -111,6 +115,23 @@ FEATURES = {
 @pytest.mark.parametrize('form', FEATURES)
 def test_features_are_taken_that_are_numbers(form):
   assert score(FEATURES[form], CLASSES) == score(X, CLASSES)
+
+
+ROWS = pd.DataFrame(X, index=[f'id{i}' for i in range(60)])
+COLUMN = pd.Series(CLASSES, index=ROWS.index)
+
+
+def test_rows_of_tables_go_together_by_index():
+  assert score(ROWS, COLUMN) == score(X, CLASSES)
+  assert score(ROWS, CLASSES) == score(X, COLUMN) == score(X, CLASSES)
+  with pytest.raises(ValueError, match=r'another order .*features.loc\[lab'):
+    score(ROWS, COLUMN[::-1])
+  with pytest.raises(ValueError, match=r'other rows than .*features.to_numpy'):
+    score(ROWS, COLUMN.reset_index(drop=True))
+  with pytest.raises(ValueError, match='source_probs are of other rows'):
+    measures.score('leep', source_probs=pd.DataFrame(abs(X)), labels=COLUMN)
+  with pytest.raises(ValueError, match='another order'):
+    metrics.kendall_tau(COLUMN, COLUMN[::-1])
 
 
 def test_probabilities_may_be_a_table():

@@ -118,7 +118,7 @@ def test_what_is_not_of_the_checkpoint_is_told():
 
 @pytest.mark.parametrize('scale', [2.0**-80, 1e-20, 1e30])
 @pytest.mark.parametrize('offset', [0.0, 1e5, 1e9])
-@pytest.mark.parametrize('name', ['nleep', 'knn', 'linear', 'ridge_loo'])
+@pytest.mark.parametrize('name', ['nleep', 'knn', 'linear', 'ridge_loo', 'lfc'])
 def test_neither_a_unit_nor_an_offset_counts(name, offset, scale):
   x, labels = problems.make('plain', num_examples=100)
   # So that they are the same in f64 with the offset.
@@ -128,8 +128,44 @@ def test_neither_a_unit_nor_an_offset_counts(name, offset, scale):
   assert moved == pytest.approx(plain, rel=1e-3, abs=0.02)
 
 
+@pytest.mark.parametrize(
+  ('name', 'change', 'like'),
+  [
+    ('sfda', lambda x: x * 1e39, lambda x: x * 1e6),
+    ('class_separation', lambda x: x * 1e39, lambda x: x),
+    ('class_separation', lambda x: x + 1e9, lambda x: x + 1e5),
+  ],
+)
+def test_units_and_offsets_cost_no_digits_where_they_count(name, change, like):
+  x, labels = problems.make('plain', num_examples=100)
+  scores = [
+    measures.score(name, features=form(np.float64(x)), labels=labels)
+    for form in (change, like)
+  ]
+  assert scores[0] == pytest.approx(scores[1], rel=1e-3, abs=0.01)
+
+
+def test_logme_of_an_offset_costs_its_logarithm():
+  x, labels = problems.make('plain', num_examples=100)
+  # The prior of the one direction that is as long as the offset.
+  far, near = (
+    measures.score('logme', features=np.float64(x) + offset, labels=labels)
+    + np.log(offset) / len(x)
+    for offset in (1e9, 1e4)
+  )
+  assert far == pytest.approx(near, abs=1e-4)
+
+
+@pytest.mark.parametrize('scale', [2.0**64, 1e3])
+def test_logme_says_where_it_ends_too_early(scale):
+  x, labels = problems.make('plain', num_examples=100)
+  found = measures.evaluate('logme', features=x * scale, labels=labels)
+  assert 'Divide all' in ' '.join(found.warnings)
+  assert not measures.evaluate('logme', features=x, labels=labels).warnings
+
+
 def test_what_has_no_square_is_refused():
   x, labels = problems.make('plain', num_examples=40)
   for scale in (1e100, 1e-100):
-    with pytest.raises(ValueError, match='no square is representable'):
+    with pytest.raises(ValueError, match='no fourth power'):
       measures.score('knn', features=np.float64(x) * scale, labels=labels)
