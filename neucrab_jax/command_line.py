@@ -45,7 +45,7 @@ _DISTRIBUTED = flags.DEFINE_bool(
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, interruption.STATUS
 
 # Characters of a refusal: a list of names may be in it, a whole file not.
-_LONGEST_LINE = 1200
+_LONGEST_LINE = 4000
 
 
 _SHOW_WARNING = warnings.showwarning
@@ -120,13 +120,25 @@ def _refuse(message: object) -> int:
   return BAD_INPUT
 
 
+def _explain_flag(error: flags.Error) -> str:
+  """What to say of a flag that is unknown, or cannot have its value."""
+  # An error inside a config file comes as the text of its traceback.
+  message = str(error).strip().splitlines()[-1].strip()
+  if isinstance(error, flags.UnrecognizedFlagError):
+    return f'{message}. Settings begin with --config., as --help lists them.'
+  setting, _, rest = message.partition(': Failed to parse ')
+  if rest.partition(' as a ')[2].startswith('ConfigDict'):
+    name = setting.removeprefix('flag ').partition('=')[0]
+    return f'{name} has settings below it, and no value. --help lists them.'
+  return message
+
+
 def _parse_flags(argv: list[str]) -> list[str]:
   """Parses the flags; what is wrong with them is one line, not a traceback."""
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
-    # An error inside a config file comes as the text of its traceback.
-    sys.exit(_refuse(str(error).strip().splitlines()[-1].strip()))
+    sys.exit(_refuse(_explain_flag(error)))
   except (AttributeError, KeyError) as error:
     # ml_collections' hint for an unknown key, however deeply wrapped.
     while error.args and isinstance(error.args[0], Exception):
@@ -149,7 +161,10 @@ def _parse_flags(argv: list[str]) -> list[str]:
 def _explain_left_over(word: str) -> str:
   """What to say of a word that no flag takes."""
   if '=' in word:
-    return f'{word!r} begins with no dashes. Write --{word.lstrip("-")}'
+    # What editors make of two hyphens, too.
+    return f'{word!r} begins with no dashes. Write --{word.lstrip("-–—")}'
+  if word.partition(':')[0].endswith('.py'):
+    return f'{word!r} is left over: no setting takes it. Write --config={word}'
   return (
     f'{word!r} is left over: no setting takes it. A pattern, or a list with '
     "blanks, needs quotes: --config.features='DIR/*.npz', "
@@ -182,10 +197,10 @@ def run_app(main: Callable[[list[str]], int], argv: list[str]) -> None:
 def _show_warning(
   message: Warning | str, category: type[Warning], *where: Any, **options: Any
 ) -> None:
-  """Shows a warning of our own as a line, and others as Python does."""
+  """Shows a warning of our own as a line; others are for who debugs."""
   if category.__module__.partition('.')[0] == __name__.partition('.')[0]:
     print(f'warning: {message}', file=sys.stderr)
-  else:
+  elif logging.level_debug():
     _SHOW_WARNING(message, category, *where, **options)
 
 
@@ -236,6 +251,17 @@ def start(main: Callable[[Config, str], int], *, config: str) -> None:
       return INTERRUPTED
     except (ValueError, OSError, RuntimeError) as error:
       return _refuse_run(error, made)
+    except MemoryError as error:
+      return _refuse_run(f'There is too little memory: {error}.', made)
+    except AttributeError as error:
+      # A `ConfigDict` raises it from the KeyError that it is.
+      if not (error.args and isinstance(error.args[0], KeyError)):
+        raise
+      return _refuse_run(
+        f'The config {found!r} lacks the setting {error.args[0].args[0]}: it '
+        f'is of another command. Begin with {config}.',
+        made,
+      )
 
   logging.set_verbosity(logging.WARNING)
   try:

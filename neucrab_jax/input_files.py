@@ -8,7 +8,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from neucrab_jax import storage, untrusted
+from neucrab_jax import untrusted
 
 
 def _glob(pattern: str) -> list[pathlib.Path]:
@@ -26,6 +26,17 @@ def _glob(pattern: str) -> list[pathlib.Path]:
 def _below(folder: pathlib.Path, inside: Sequence[str]) -> list[pathlib.Path]:
   found = (sorted(folder.glob(pattern)) for pattern in inside)
   return next(filter(None, found), [])
+
+
+def _files(match: pathlib.Path, inside: Sequence[str]) -> list[pathlib.Path]:
+  """What a match stands for: itself, or of a folder those below it."""
+  if not match.is_dir():
+    return [match]
+  # A folder that is called like a file is one to be refused by name.
+  is_called_so = match.suffix and any(
+    match.match(f'*{pathlib.PurePath(pattern).suffix}') for pattern in inside
+  )
+  return _below(match, inside) or [match] * bool(is_called_so)
 
 
 def find(
@@ -49,19 +60,20 @@ def find(
     patterns = patterns.split(',')
   found: dict[pathlib.Path, None] = {}
   for pattern in filter(None, (part.strip() for part in patterns)):
-    storage.check_local(pattern)
+    untrusted.check_local(pattern)
     matches = _glob(pattern)
-    files = sorted(
-      file
-      for match in matches
-      for file in (_below(match, inside) if match.is_dir() else [match])
-    )
+    files = sorted(file for match in matches for file in _files(match, inside))
     if not files:
       raise ValueError(
         f'No file matches {pattern!r} of {setting}. Give files, folders or '
         'patterns in quotes, separated by commas.'
       )
     found.update(dict.fromkeys(files))
+  if not found:
+    raise ValueError(
+      f'No file is chosen. Give --config.{setting}, files, folders or patterns '
+      'in quotes, separated by commas.'
+    )
   return list(found)
 
 
@@ -83,31 +95,51 @@ def rows(file: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
     raise ValueError(f'{str(file)!r} is no CSV: {error}.') from error
 
 
+def _check_columns(file: pathlib.Path, columns: Sequence[str]) -> None:
+  """Refuses a header without checkpoints, or with a column twice."""
+  if 'checkpoint' not in columns:
+    separators = [
+      name
+      for mark, name in ((';', 'semicolons'), ('\t', 'tabs'))
+      if any(mark in column for column in columns)
+    ]
+    remedy = (
+      f'Its cells must be separated by commas, not {separators[0]}.'
+      if separators
+      else 'Its first line must name the columns, one of them so.'
+    )
+    raise ValueError(
+      f"{str(file)!r} has no column 'checkpoint'; its columns are "
+      f'{", ".join(columns) or "none"}. {remedy}'
+    )
+  twice = [column for column in columns if columns.count(column) > 1]
+  if twice:
+    raise ValueError(f'{str(file)!r} has two columns {twice[0]!r}. Remove one.')
+
+
 def _rows(file: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
-  row = None
+  cells = None
   try:
     untrusted.check_regular(file)
   except ValueError as error:
     raise ValueError(f'{str(file)!r} is no CSV: {error}.') from error
   with file.open(newline='', encoding='utf-8-sig') as lines:
     reader = csv.DictReader(lines, strict=True)
-    columns = list(reader.fieldnames or [])
-    if 'checkpoint' not in columns:
-      semicolons = ' Its cells must be separated by commas, not semicolons.'
-      raise ValueError(
-        f"{str(file)!r} has no column 'checkpoint'; its columns are "
-        f'{", ".join(columns) or "none"}.'
-        + semicolons
-        * any(';' in column for column in columns)
-      )
-    for row in reader:
+    columns = [column.strip() for column in reader.fieldnames or []]
+    reader.fieldnames = columns
+    _check_columns(file, columns)
+    for cells in reader:
       where = f'{str(file)!r}, line {reader.line_num}'
-      if None in row:
+      if None in cells or None in cells.values():
+        more = 'more' if None in cells else 'fewer'
         raise ValueError(
-          f'{where}: there are more cells than the {len(columns)} columns.'
+          f'{where}: there are {more} cells than the {len(columns)} columns.'
         )
+      row = {column: cell.strip() for column, cell in cells.items()}
+      if not row['checkpoint']:
+        raise ValueError(f'{where}: there is no name of a checkpoint.')
       yield where, row
-  if row is None:
+  if cells is None:
     raise ValueError(f'{str(file)!r} has a header and no rows.')
 
 

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Iterable
 
 # Below this, difflib's nearest name has nothing to do with the given one.
-_RESEMBLANCE = 0.5
+_RESEMBLANCE = 0.6
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -20,6 +20,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
   return ValueError(
     f'Unknown {kind} {name!r}.{nearest(name, known)} Known: {", ".join(known)}.'
   )
+
+
+def of_file(name: str) -> str:
+  """The name of a file as text that can be written: it may be no UTF-8."""
+  raw = name.encode(errors='surrogateescape')
+  return raw.decode(errors='backslashreplace')
 
 
 def visible(text: str) -> str:

@@ -15,6 +15,7 @@ import os
 import pathlib
 import secrets
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,6 +46,8 @@ def file_name(name: str) -> str:
 _DAMAGE = (
   OSError,
   EOFError,
+  SyntaxError,  # Of a header, as is the next.
+  tokenize.TokenError,
   KeyError,
   ValueError,
   RuntimeError,  # A flipped bit can say that the file is encrypted.
@@ -146,27 +149,13 @@ def claim(path: str | os.PathLike, *, wait: bool = False) -> Iterator[bool]:
     lock.release()
 
 
-def check_local(path: str | os.PathLike) -> None:
-  """Refuses the address of an object store, which would become a folder here.
-
-  Raises:
-    ValueError: if it is one.
-  """
-  scheme, separator, _ = os.fspath(path).partition('://')
-  if separator and scheme.isalnum():
-    raise ValueError(
-      f'{os.fspath(path)!r} is on {scheme}://, and only folders and files of '
-      'this machine can be read and written. Copy it here, or mount it.'
-    )
-
-
 def check_writable(folder: str | os.PathLike) -> None:
   """Makes a folder if need be, and checks that files can be written there.
 
   Raises:
     ValueError: if they can't.
   """
-  check_local(folder)
+  untrusted.check_local(folder)
   try:
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
@@ -184,7 +173,7 @@ def open_workdir(workdir: str) -> pathlib.Path:
   Raises:
     ValueError: if it can't.
   """
-  check_local(workdir)
+  untrusted.check_local(workdir)
   folder = pathlib.Path(workdir).expanduser()
   check_writable(folder)
   return folder
@@ -255,6 +244,16 @@ def write_sealed(path: str | os.PathLike, record: Any) -> None:
   write_json(path, {**content, _SEAL: digest(content)})
 
 
+def _decode(path: pathlib.Path, kind: type[_Record], *, name: str) -> _Record:
+  try:
+    untrusted.check_regular(path)
+    return msgspec.json.decode(path.read_bytes(), type=kind)
+  except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    raise DamagedFileError(
+      f'{str(path)!r} is no {name} record: {error}.'
+    ) from error
+
+
 def read_sealed(
   path: str | os.PathLike, kind: type[_Record], *, needs_seal: bool = True
 ) -> _Record:
@@ -270,7 +269,7 @@ def read_sealed(
     DamagedFileError: if it is not such a record, or was changed since.
   """
   path = pathlib.Path(path)
-  content = read_json(path, dict)
+  content = _decode(path, dict, name=kind.__name__)
   seal = content.pop(_SEAL, None)
   if seal != digest(content) and (needs_seal or seal is not None):
     raise DamagedFileError(
@@ -298,14 +297,7 @@ def read_json(path: str | os.PathLike, kind: type[_Record]) -> _Record:
     DamagedFileError: if it is not such a record; the message names the file and
       the place in it.
   """
-  path = pathlib.Path(path)
-  try:
-    untrusted.check_regular(path)
-    return msgspec.json.decode(path.read_bytes(), type=kind)
-  except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-    raise DamagedFileError(
-      f'{str(path)!r} is no {kind.__name__} record: {error}.'
-    ) from error
+  return _decode(pathlib.Path(path), kind, name=kind.__name__)
 
 
 def write_npz(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files from elsewhere: what they are is found out before they are read."""
+"""Files and paths from elsewhere: what they are is found out before any use."""
 
 import math
 import os
+import re
 import stat
 import zipfile
 
@@ -25,6 +26,22 @@ def check_regular(path: str | os.PathLike) -> None:
   if not stat.S_ISREG(mode):
     kind = 'a folder' if stat.S_ISDIR(mode) else 'a pipe, a socket or a device'
     raise ValueError(f'it is {kind}, not a file')
+
+
+def check_local(path: str | os.PathLike) -> None:
+  """Refuses the address of an object store, which would become a folder here.
+
+  Raises:
+    ValueError: if it is one.
+  """
+  # Also `gs:/bucket`, which is what pathlib makes of it. `C:/` is a drive.
+  match = re.match(r'([a-z][a-z0-9+.-]+):/', os.fspath(path), re.IGNORECASE)
+  if match:
+    scheme = match[1]
+    raise ValueError(
+      f'{os.fspath(path)!r} is on {scheme}://, and only folders and files of '
+      'this machine can be read and written. Copy it here, or mount it.'
+    )
 
 
 def _check_array(
@@ -66,6 +83,9 @@ def check_npz(path: str | os.PathLike) -> None:
     raise ValueError('it is no zip archive')
   size = os.path.getsize(path)
   with zipfile.ZipFile(path) as archive:
+    names = archive.namelist()
+    if len(set(names)) < len(names):
+      raise ValueError('it has two arrays of one name')
     for member in archive.infolist():
       packed_size = min(member.compress_size, size)
       _check_array(archive, member, packed_size=packed_size)

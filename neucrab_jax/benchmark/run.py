@@ -39,6 +39,9 @@ from neucrab_jax.typing import Config
 
 SCHEMA = 1
 
+# More would fill the memory, and tell no more.
+_MAX_RESAMPLES = 1_000_000
+
 _GROUP = ('checkpoints', 'rankings', 'accuracies', 'order')
 
 
@@ -257,9 +260,10 @@ def evaluate(config: Config, workdir: str) -> record.Evaluation:
     interruption.Interrupted: on Ctrl-C while ranking; the next run goes on.
   """
   measures.check_seed(config.seed)
-  if config.num_resamples < 1:
+  if not 1 <= config.num_resamples <= _MAX_RESAMPLES:
     raise ValueError(
-      f'num_resamples must be at least 1, not {config.num_resamples}.'
+      f'num_resamples must be from 1 to {_MAX_RESAMPLES:,}, not '
+      f'{config.num_resamples:,}.'
     )
   folder = storage.open_workdir(workdir)
   pairs = _align(config, folder)

@@ -4,7 +4,7 @@
 import dataclasses
 import os
 
-from neucrab_jax import models, spelling, storage
+from neucrab_jax import models, spelling, untrusted
 from neucrab_jax.checkpoints import groups as _groups
 from neucrab_jax.checkpoints import readers, tf_names
 from neucrab_jax.checkpoints import references as _references
@@ -74,7 +74,7 @@ def select(
     ValueError: if the selection is empty, a part of it, the preprocessing or
       the weights are unknown, or there is no such folder where one is needed.
   """
-  storage.check_local(folder)
+  untrusted.check_local(folder)
   if preprocessing not in PREPROCESSINGS:
     raise spelling.unknown('preprocessing', preprocessing, PREPROCESSINGS)
   if weights not in WEIGHTS:
@@ -132,5 +132,6 @@ def restore(
     else:
       checkpoint = get(checkpoint)
   if path is not None:
+    untrusted.check_local(path)
     checkpoint = dataclasses.replace(checkpoint, path=os.fspath(path))
   return _restoring.restore(checkpoint)

@@ -180,7 +180,7 @@ def save_exported(
       it tells two images not apart; then nothing is written.
   """
   path = os.fspath(path)
-  storage.check_local(path)
+  untrusted.check_local(path)
   if not path.endswith(SUFFIX):
     raise ValueError(f'The path must end in {SUFFIX}, and is {path!r}.')
   if not 1 <= image_size <= preprocessing.MOST_PIXELS:

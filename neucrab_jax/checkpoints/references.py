@@ -14,7 +14,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
-from neucrab_jax import input_files, spelling
+from neucrab_jax import input_files, spelling, untrusted
 from neucrab_jax.checkpoints import groups as groups_lib
 from neucrab_jax.checkpoints import (
   own_weights,
@@ -26,9 +26,15 @@ from neucrab_jax.checkpoints import (
 _CONFIG = 'config.json'
 
 # Endings of weights that no reader here knows.
-_FOREIGN = ('.keras', '.h5')
+_FOREIGN = ('.gguf', '.h5', '.keras', '.msgpack', '.pb', '.tflite')
 # Endings of pickled ones.
-_PICKLED = ('.pt', '.pth', '.bin')
+_PICKLED = ('.bin', '.ckpt', '.pkl', '.pt', '.pth')
+
+# What can be done with any network at all.
+_BY_FEATURES = (
+  'extract its features there, save them as an .npz of `features` and '
+  '`labels`, and rank these with --config=configs/features.py:nleep.'
+)
 
 # What is looked for in a folder: weights that say what they are, or those of
 # the folders in it.
@@ -74,15 +80,16 @@ def get(name: str) -> spec.Checkpoint:
     raise ValueError(
       f'{name!r} is a file of another framework, which cannot be restored '
       f'here. Export the network as {" or ".join(readers.suffixes())}; or '
-      'extract its features there, save them as an .npz of `features` and '
-      '`labels`, and rank these with --config=configs/features.py:nleep.'
+      f'{_BY_FEATURES}'
     )
+  untrusted.check_local(name)
   # All names of all groups would fill the screen.
   hint = spelling.nearest(name, (*names(), *groups()))
   raise ValueError(
     f'Unknown checkpoint {name!r}.{hint} Groups: {", ".join(groups())}; or '
     f'files that end in {" or ".join(readers.suffixes())}; or '
-    'ARCHITECTURE=PATH for weights of your own.'
+    'ARCHITECTURE=PATH for weights of your own. Of a network that another '
+    f'library knows by this name, {_BY_FEATURES}'
   )
 
 
@@ -158,6 +165,7 @@ class _File:
       stem = own_weights.stem(file)
     parts = stem.parts
     name = '-'.join(part for part in parts[-1 - depth :] if part != os.sep)
+    name = spelling.of_file(name)
     if self.architecture and depth >= len(parts):
       name = f'{self.architecture}-{name}'
     return f'{name}#{choice}' if choice else name

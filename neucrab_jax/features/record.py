@@ -70,10 +70,10 @@ def read(path: str | os.PathLike) -> Features:
     )
   for name in ('features', 'source_probs'):
     if name in arrays and arrays[name].dtype.kind not in 'fiu':
+      bfloat16 = ' Save bfloat16 as float32: NumPy does not know it again.'
       raise ValueError(
-        f'{str(path)!r}: {name} must be real numbers, not '
-        f'{arrays[name].dtype}. Save bfloat16 as float32: NumPy does not know '
-        'it again.'
+        f'{str(path)!r}: {name} must be real numbers, not {arrays[name].dtype}.'
+        + bfloat16 * (arrays[name].dtype.kind == 'V')
       )
   labels = arrays['labels']
   probs = arrays.get('source_probs')
@@ -115,7 +115,7 @@ def _provenance(
     provenance = json.loads(str(arrays['provenance']))
     if isinstance(provenance, dict):
       return provenance
-  except (json.JSONDecodeError, RecursionError):
+  except (ValueError, RecursionError):  # Also of a number without end.
     pass
   raise storage.DamagedFileError(
     f'{str(path)!r}: its provenance is no JSON object.'

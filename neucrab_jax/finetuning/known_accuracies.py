@@ -158,4 +158,9 @@ def read_all(
     for file in files:
       read_file = _read_csv if file.suffix == '.csv' else _read_record
       read_file(file, name, found)
+    if not found:
+      raise ValueError(
+        f'There is no accuracy in {" and ".join(map(repr, map(str, files)))}: '
+        'all cells are empty.'
+      )
   return found

@@ -12,6 +12,7 @@ Reference:
 
 import dataclasses
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,9 @@ AUGMENTATIONS = ('none', 'flip', 'crop_and_flip')
 
 # What a drop multiplies the learning rate by.
 _DROP = 0.1
+
+# Of what is counted; XLA's own counters end there.
+_MOST = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,15 +98,15 @@ class Protocol:
       )
     for name, kind, low, high in (
       ('learning_rates', float, 0, None),
-      ('steps', int, 1, None),
-      ('seeds', int, 0, None),
-      ('batch_size', int, 1, None),
+      ('steps', int, 1, _MOST),
+      ('seeds', int, 0, 2**32 - 1),
+      ('batch_size', int, 1, _MOST),
       ('momentum', float, 0, 1),
       ('weight_decay', float, 0, None),
-      ('warmup_steps', int, 0, None),
+      ('warmup_steps', int, 0, _MOST),
       ('drops', float, 0, 1),
       ('batch_norm_decay', float, 0, 1),
-      ('curve_points', int, 1, None),
+      ('curve_points', int, 1, _MOST),
     ):
       _check(name, getattr(self, name), kind=kind, low=low, high=high)
     for name in ('learning_rates', 'steps', 'seeds'):
@@ -131,10 +135,10 @@ def _check(
       raise ValueError(f'{name} must be a number, not {x!r}.')
     if kind is int and not isinstance(x, int):
       raise ValueError(f'{name} must be a whole number, not {x}.')
-    if not (x >= low and np.isfinite(x) and (high is None or x <= high)):
+    if not (low <= x < math.inf and (high is None or x <= high)):
       raise ValueError(
         f'{name} must be '
-        + (f'at least {low}' if high is None else f'from {low} to {high}')
+        + (f'at least {low}' if high is None else f'from {low} to {high:,}')
         + f', not {x}.'
       )
 

@@ -30,6 +30,7 @@ from neucrab_jax import (
   spelling,
   storage,
   tasks,
+  untrusted,
 )
 from neucrab_jax.finetuning import (
   accuracy,
@@ -91,6 +92,7 @@ class _Sweep:
         'tensorboard=True needs what is not installed: pip install '
         "'neucrab_jax[tfds]', or requirements/tfds.txt."
       )
+    untrusted.check_local(self.cache_dir)
     if self.protocol.mode == 'head':
       storage.check_writable(self.cache_dir)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from neucrab_jax import checkpoints, features, storage, tasks
+from neucrab_jax import checkpoints, features, measures, storage, tasks
 from neucrab_jax.finetuning import batches, record
 from neucrab_jax.ops import stratified
 from neucrab_jax.typing import Config
@@ -77,6 +77,7 @@ class Splits:
     Raises:
       ValueError: if there is no such task or split, or the splits overlap.
     """
+    measures.check_seed(chosen.sample_seed)
     self._folder = folder
     splits = [chosen.train, chosen.validation, chosen.test]
     if not chosen.test or len(set(splits)) < len(splits):

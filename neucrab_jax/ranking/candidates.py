@@ -21,6 +21,7 @@ from neucrab_jax import (
   features,
   input_files,
   measures,
+  spelling,
   storage,
   tasks,
 )
@@ -95,6 +96,7 @@ class Candidates:
 
 
 def _choose(examples: tasks.Examples, config: Config) -> np.ndarray:
+  measures.check_seed(config.sample_seed)
   if not config.num_examples:
     return np.arange(len(examples))
   return stratified.sample(
@@ -261,10 +263,11 @@ def from_files(pattern: str, *, chosen: Sequence[str]) -> Candidates:
     ValueError: if no file matches, or two have the same stem.
   """
   paths = input_files.find(pattern, setting='features', inside=('*.npz',))
-  stems = collections.Counter(path.stem for path in paths)
+  named = {path: spelling.of_file(path.stem) for path in paths}
+  stems = collections.Counter(named.values())
   (stem, count), *_ = stems.most_common(1)
   if count > 1:
-    same = [str(path) for path in paths if path.stem == stem]
+    same = [str(path) for path in paths if named[path] == stem]
     raise ValueError(
       f'{" and ".join(same)} would all be called {stem!r}. Rename some.'
     )
@@ -288,7 +291,7 @@ def from_files(pattern: str, *, chosen: Sequence[str]) -> Candidates:
       )
     if isinstance(error, Exception):
       compute = functools.partial(_fail, error=error)
-    return Candidate(path.stem, size=1, compute=compute)
+    return Candidate(named[path], size=1, compute=compute)
 
   examples = next(
     (
@@ -300,7 +303,7 @@ def from_files(pattern: str, *, chosen: Sequence[str]) -> Candidates:
   )
   return Candidates(
     task=record.Task(
-      name=paths[0].absolute().parent.name,
+      name=spelling.of_file(paths[0].absolute().parent.name),
       split='all',
       num_examples=int(examples.size),
       num_classes=int(examples.max(initial=-1)) + 1,

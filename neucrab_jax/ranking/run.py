@@ -78,7 +78,7 @@ def prepare(config: Config, workdir: str) -> Run:
   folder = storage.open_workdir(workdir)
   found = (
     candidates.from_files(config.features, chosen=tuple(chosen))
-    if config.get('features')
+    if config.get('features') or 'checkpoints' not in config
     else candidates.from_checkpoints(config)
   )
   scorers = tuple(

@@ -34,7 +34,7 @@ def show(result: Result, folder: pathlib.Path) -> None:
     compiling = round(accuracy.compile_seconds)
     validation = sum(trial.validation_accuracy for trial in chosen)
     rows.add_row(
-      accuracy.checkpoint,
+      terminal.one_line(accuracy.checkpoint),
       f'{accuracy.accuracy:.3f} ± {accuracy.standard_error:.3f}'
       + (f' ({accuracy.doubt})' if accuracy.doubt else ''),
       f'{validation / len(chosen):.3f}',

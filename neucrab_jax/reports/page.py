@@ -3,6 +3,7 @@
 
 import io
 import json
+import warnings
 from typing import Any
 
 import jinja2
@@ -67,9 +68,14 @@ def svg(plot: figure.Figure) -> str:
   """A figure as an element of a page; the same figure gives the same bytes."""
   text = io.StringIO()
   # Letters stay letters: a page of many plots is a third of the size.
-  with matplotlib.rc_context(
-    {'svg.fonttype': 'none', 'svg.hashsalt': 'neucrab_jax'}
+  with (
+    matplotlib.rc_context(
+      {'svg.fonttype': 'none', 'svg.hashsalt': 'neucrab_jax'}
+    ),
+    warnings.catch_warnings(),
   ):
+    # Of letters that its font has not: the browser's may have them.
+    warnings.filterwarnings('ignore', 'Glyph')
     plot.savefig(text, format='svg', metadata={'Date': None})
   found = text.getvalue()
   return found[found.index('<svg') :]

@@ -56,7 +56,7 @@ def _table(ranking: record.Ranking) -> table.Table:
     holds = entry.above_next
     rows.add_row(
       str(entry.rank),
-      entry.checkpoint,
+      terminal.one_line(entry.checkpoint),
       _number(entry.score),
       _number(entry.score_std),
       '' if holds is None else comparison.percent(holds),
@@ -109,7 +109,9 @@ def _side_by_side(
     zip(names, places, strict=True), start=1
   ):
     known = [rank for rank in row if rank is not None]
-    legend.add_row(str(number), name, f'{sum(known) / len(known):.1f}')
+    legend.add_row(
+      str(number), terminal.one_line(name), f'{sum(known) / len(known):.1f}'
+    )
     rows.add_column(str(number), justify='right', no_wrap=True)
   for ranking, row in zip(rankings, zip(*places, strict=True), strict=False):
     rows.add_row(

@@ -43,6 +43,11 @@ class _Console(rich_console.Console):
     return super().render_str(text, **options)
 
 
+def one_line(name: str) -> str:
+  """A name that keeps to its line, whatever is in it."""
+  return spelling.visible(name)
+
+
 def make_console(**options) -> rich_console.Console:
   """A console for which no name is markup, and no letter too much."""
   if isinstance(sys.stdout, io.TextIOWrapper):
@@ -59,7 +64,7 @@ def _listed(names: list[str]) -> str:
 
 def tell(console: rich_console.Console, kind: str, text: str) -> None:
   """Prints a line that begins with what kind it is of, such as 'warning'."""
-  line = console.render_str(f'{kind} {text}')
+  line = console.render_str(f'{kind} {one_line(text)}')
   line.stylize(_COLOURS[kind], 0, len(kind))
   console.print(line, soft_wrap=True)
 

@@ -16,7 +16,7 @@ import os
 import pathlib
 from typing import Any
 
-from neucrab_jax import storage
+from neucrab_jax import untrusted
 from neucrab_jax.tasks import (
   arrays,
   digits,
@@ -107,7 +107,7 @@ def load(
     ValueError: if there is no such task, or it is not one of classification.
     RuntimeError: if TFDS cannot download or prepare it.
   """
-  storage.check_local(name)
+  untrusted.check_local(name)
   if name and name not in names() and pathlib.Path(name).expanduser().exists():
     return _load_path(name, options)
   _refuse_depth(name, options)

@@ -106,7 +106,7 @@ BAD = {
     '2 checkpoints have both',
   ),
   'no common name': (
-    (SCORES.replace('\n', '\nx'), ACCURACIES),
+    (SCORES.replace('\n', '\nx').removesuffix('x'), ACCURACIES),
     '0 checkpoints have both',
   ),
   'percent': (
