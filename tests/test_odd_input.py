@@ -3,6 +3,8 @@
 
 import json
 import os
+import warnings
+import zipfile
 
 import filelock
 import ml_dtypes
@@ -11,12 +13,27 @@ import pytest
 
 from neucrab_jax import checkpoints, input_files, measures, storage
 from neucrab_jax.features import cache
+from neucrab_jax.finetuning import known_accuracies
 from tests.ranking import ranked
 from tests.ranking.ranked import rewrite
 
 
 def _with_provenance(file, text):
   rewrite(file, provenance=np.array(text))
+
+
+def _add_member(file, name, content=b''):
+  with (
+    warnings.catch_warnings(action='ignore'),
+    zipfile.ZipFile(file, 'a') as archive,
+  ):
+    archive.writestr(name, content)
+
+
+def _with_header(file, header):
+  file.unlink()
+  size = len(header).to_bytes(2, 'little')
+  _add_member(file, 'features.npy', b'\x93NUMPY\x01\x00' + size + header)
 
 
 BAD_FEATURES = {
@@ -35,6 +52,16 @@ BAD_FEATURES = {
   'list': (lambda f: _with_provenance(f, '[1]'), 'no JSON object'),
   'text': (lambda f: f.write_text('features'), 'not a readable .npz'),
   'empty': (lambda f: f.write_bytes(b''), 'not a readable .npz'),
+  'endless number': (
+    lambda f: _with_provenance(f, '{"a": ' + '9' * 5000 + '}'),
+    'no JSON object',
+  ),
+  'header of no end': (
+    lambda f: _with_header(f, b'{"shape": ('),
+    'not a readable .npz',
+  ),
+  'twice': (lambda f: _add_member(f, 'labels.npy'), 'two arrays of one name'),
+  'folder': (lambda f: (f.unlink(), f.mkdir()), 'it is a folder'),
 }
 
 
@@ -57,6 +84,12 @@ BAD_TABLES = {
   'semicolons': (b'checkpoint;m\na;1\n', 'separated by commas'),
   'header alone': (b'checkpoint,m\n', 'a header and no rows'),
   'empty': (b'', 'its columns are none'),
+  'tabs': (b'checkpoint\tm\na\t1\n', 'commas, not tabs'),
+  'capitals': (b'Checkpoint,m\na,1\n', 'must name the columns'),
+  'two of a name': (b'checkpoint,m,m\na,1,2\n', "two columns 'm'"),
+  'a cell less': (b'checkpoint,m\na\n', 'line 2: there are fewer cells'),
+  'a cell more': (b'checkpoint,m\na,1,2\n', 'line 2: there are more cells'),
+  'no name': (b'checkpoint,m\n ,1\n', 'line 2: there is no name'),
   'long cell': (b'checkpoint,m\na,' + b'1' * 140_000, 'is no CSV'),
 }
 
@@ -69,6 +102,25 @@ def test_a_bad_table_is_one_line_with_its_name(bad, tmp_path):
   with pytest.raises(ValueError, match=message) as error:
     list(input_files.rows(file))
   assert 'table.csv' in str(error.value)
+
+
+def test_blanks_around_cells_of_a_table_are_no_part_of_them(tmp_path):
+  (tmp_path / 'table.csv').write_text('checkpoint, m\na , 1\n')
+  ((_, row),) = input_files.rows(tmp_path / 'table.csv')
+  assert row == {'checkpoint': 'a', 'm': '1'}
+
+
+def test_accuracies_of_empty_cells_are_none(tmp_path):
+  (tmp_path / 'table.csv').write_text('checkpoint,accuracy\na,\nb,nan\n')
+  with pytest.raises(ValueError, match=r'no accuracy in .*table.csv'):
+    known_accuracies.read_all(str(tmp_path / 'table.csv'))
+
+
+@pytest.mark.parametrize('name', ['vit_base_patch16_224', 'timm/resnet50'])
+def test_a_foreign_name_says_what_can_be_done(name):
+  with pytest.raises(ValueError, match='extract its features there') as error:
+    checkpoints.select(name)
+  assert 'Did you mean' not in str(error.value)
 
 
 @pytest.mark.parametrize('name', ['my.pt', 'x/model.safetensors', 'net.keras'])
