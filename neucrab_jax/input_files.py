@@ -69,11 +69,6 @@ def find(
         'patterns in quotes, separated by commas.'
       )
     found.update(dict.fromkeys(files))
-  if not found:
-    raise ValueError(
-      f'No file is chosen. Give --config.{setting}, files, folders or patterns '
-      'in quotes, separated by commas.'
-    )
   return list(found)
 
 

@@ -123,9 +123,18 @@ def test_a_foreign_name_says_what_can_be_done(name):
   assert 'Did you mean' not in str(error.value)
 
 
-@pytest.mark.parametrize('name', ['my.pt', 'x/model.safetensors', 'net.keras'])
-def test_a_foreign_file_says_what_can_be_done(name):
-  with pytest.raises(ValueError, match='extract its features there'):
+@pytest.mark.parametrize(
+  ('name', 'message'),
+  [
+    ('my.pt', 'Convert them where PyTorch is'),
+    ('x.ckpt', 'or export the network as ONNX'),
+    ('net.keras', 'extract its features there'),
+    ('net.tflite', 'extract its features there'),
+    ('x/model.safetensors', 'No file matches'),
+  ],
+)
+def test_a_foreign_file_says_what_can_be_done(name, message):
+  with pytest.raises(ValueError, match=message):
     checkpoints.select(name)
 
 

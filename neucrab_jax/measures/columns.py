@@ -120,8 +120,8 @@ def check_same_rows(**given: Any) -> None:
     for name, values in given.items()
     if callable(getattr(getattr(values, 'index', None), 'equals', None))
   }
-  (first, index), *others = indexed.items() or [('', None)]
-  for name, other in others:
+  for name, other in indexed.items():
+    first, index = next(iter(indexed.items()))
     if other.equals(index):
       continue
     how = 'are of other rows'

@@ -174,6 +174,8 @@ def _evidences(
     if done.all():
       break
     t = np.where(done, t, alpha / beta)
+  assert moments is not None
+  assert others is not None
   t, unseen = alpha / beta, counted - len(sigma)
   step = np.clip(np.log(alphas / betas / t), -_FARTHEST, _FARTHEST)
   precision = np.sum(np.log(sigma + t), axis=0) + unseen * np.log(t)

@@ -263,6 +263,11 @@ def from_files(pattern: str, *, chosen: Sequence[str]) -> Candidates:
     ValueError: if no file matches, or two have the same stem.
   """
   paths = input_files.find(pattern, setting='features', inside=('*.npz',))
+  if not paths:
+    raise ValueError(
+      "No file is chosen. Give --config.features='DIR/*.npz', or several "
+      'between commas.'
+    )
   named = {path: spelling.of_file(path.stem) for path in paths}
   stems = collections.Counter(named.values())
   (stem, count), *_ = stems.most_common(1)

@@ -293,7 +293,7 @@ def test_groups_are_judged_apart(files):
     ({'accuracies': ''}, 'no accuracies to judge by'),
     ({'rankings': '', 'order': ''}, 'nothing to judge'),
     ({'rankings': '/no/*.json'}, 'No file matches'),
-    ({'num_resamples': 0}, 'at least 1, not 0'),
+    ({'num_resamples': 0}, 'from 1 to 1,000,000, not 0'),
   ],
 )
 def test_bad_settings_are_refused(changes, message, files):
