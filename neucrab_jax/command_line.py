@@ -44,8 +44,9 @@ _DISTRIBUTED = flags.DEFINE_bool(
 # Exit statuses beside 0: something failed, the input was bad, Ctrl-C.
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, interruption.STATUS
 
-# Characters of a refusal: a list of names may be in it, a whole file not.
-_LONGEST_LINE = 4000
+# Characters of a refusal, and of a word in it: a list of twenty files may be in
+# it, a whole file not.
+_LONGEST_LINE, _LONGEST_WORD = 4000, 1000
 
 
 _SHOW_WARNING = warnings.showwarning
@@ -112,7 +113,10 @@ def _default_workdir() -> str:
 def _refuse(message: object) -> int:
   logging.debug('Bad input', exc_info=True)
   # Values that were given are in it, of any length and with any line ends.
-  line = ' '.join(str(message).split())
+  line = ' '.join(
+    f'{word[:_LONGEST_WORD]}…' if len(word) > _LONGEST_WORD else word
+    for word in str(message).split()
+  )
   if len(line) > _LONGEST_LINE:
     line = f'{line[:_LONGEST_LINE]}…'
   # `python -m neucrab_jax.rank` has rank.py in its place.

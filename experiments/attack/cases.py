@@ -16,7 +16,7 @@ FAULTS = OUTCOMES[2:]
 TOLERANCE = 2e-3
 
 # What a refusal is at most; a page of text is no clear line.
-_LONGEST_LINE = 1_500
+_LONGEST_LINE = 4_100
 
 # What an error of our own is called where it is told as text.
 _INTERNAL = (

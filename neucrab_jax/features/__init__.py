@@ -7,5 +7,7 @@ from neucrab_jax.features.compute import compute as compute
 from neucrab_jax.features.extraction import extract as extract
 from neucrab_jax.features.extraction import round_batch_size as round_batch_size
 from neucrab_jax.features.record import Features as Features
+from neucrab_jax.features.record import Origin as Origin
+from neucrab_jax.features.record import origin as origin
 from neucrab_jax.features.record import read as read
 from neucrab_jax.features.record import write as write

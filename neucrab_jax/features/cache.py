@@ -55,7 +55,8 @@ def path(
   """Where the features of a key are: names to read by, the key to find by."""
   readable = re.sub(r'[^\w.-]+', '_', f'{checkpoint}-{pathlib.Path(task).name}')
   # The key needs room, too.
-  return pathlib.Path(cache_dir) / f'{readable[:150]}-{key[:32]}.npz'
+  name = f'{readable[:150]}-{key[: record.KEY_LETTERS]}.npz'
+  return pathlib.Path(cache_dir) / name
 
 
 def load(file: pathlib.Path, *, key: str) -> record.Features | None:

@@ -5,6 +5,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 
 from neucrab_jax import checkpoints, tasks
@@ -68,14 +69,18 @@ def compute(
       batch_size=batch_size,
       advance=advance,
     )
-    provenance = {
-      'key': key,
-      'checkpoint': checkpoint,
-      'weights': backbone.fingerprint,
-      'task': task,
-      'data': examples.fingerprint,
-    }
-    found = dataclasses.replace(extracted, provenance=provenance)
+    origin = record.Origin(
+      key=key,
+      checkpoint=checkpoint,
+      weights=backbone.fingerprint,
+      task=task,
+      data=examples.fingerprint,
+      examples=examples.fingerprint_of(indices),
+      split=examples.split_fingerprint,
+    )
+    found = dataclasses.replace(
+      extracted, provenance=msgspec.to_builtins(origin)
+    )
     try:
       cache.save(file, found)
     except OSError as error:

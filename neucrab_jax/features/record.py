@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from neucrab_jax import storage
@@ -36,6 +37,45 @@ class Features:
     """SHA-256 of the arrays."""
     probs = [] if self.source_probs is None else [self.source_probs]
     return storage.digest(self.features, self.labels, *probs)
+
+
+# Letters of the key in the name of a file of the cache.
+KEY_LETTERS = 32
+
+
+class Origin(msgspec.Struct, frozen=True):
+  """Where features came from that this program extracted.
+
+  Attributes:
+    key: of the cache.
+    checkpoint: its name.
+    weights: SHA-256 of them.
+    task: its name.
+    data: SHA-256 of what the examples were chosen from.
+    examples: SHA-256 of the examples, as a ranking of them has it.
+    split: SHA-256 of the whole split.
+  """
+
+  key: str
+  checkpoint: str
+  weights: str
+  task: str
+  data: str
+  examples: str
+  split: str
+
+  @property
+  def cache_ending(self) -> str:
+    """What the stem of its file in the cache ends in."""
+    return f'-{self.key[:KEY_LETTERS]}'
+
+
+def origin(features: Features) -> Origin | None:
+  """The origin of features that this program extracted; None of others."""
+  try:
+    return msgspec.convert(features.provenance, Origin)
+  except msgspec.ValidationError:
+    return None
 
 
 def write(path: str | os.PathLike, features: Features) -> None:

@@ -43,7 +43,7 @@ class Part:
     return record.Part(
       split=self.split,
       num_examples=len(self.indices),
-      fingerprint=storage.digest(self.examples.fingerprint, self.indices),
+      fingerprint=self.examples.fingerprint_of(self.indices),
       num_damaged=self.examples.num_damaged,
       split_fingerprint=self.examples.split_fingerprint,
     )

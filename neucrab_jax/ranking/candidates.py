@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run ranks, and how to get the features of each.
 
-Candidates are either checkpoints, whose features are extracted or found in the
-cache, or files of features that any framework wrote.
+Candidates are checkpoints, whose features are extracted or found in the cache;
+`feature_files` makes them of what other frameworks wrote.
 """
 
-import collections
 import dataclasses
 import functools
-import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,9 +17,7 @@ from neucrab_jax import (
   checkpoints,
   compiling,
   features,
-  input_files,
   measures,
-  spelling,
   storage,
   tasks,
 )
@@ -104,6 +100,20 @@ def _choose(examples: tasks.Examples, config: Config) -> np.ndarray:
   )
 
 
+def _check_classes(
+  labels: np.ndarray, *, task: tasks.Task, split: str
+) -> None:
+  """Refuses a part that lacks what every measure will ask for."""
+  there = np.unique(labels)
+  if len(there) < 2 or there[0]:
+    raise ValueError(
+      f'{split!r} of {task.name!r} has examples of {len(there)} of '
+      f'{task.num_classes} classes, '
+      f'{"and not of the first" if there[0] else "and of no other"}. Take a '
+      'larger part.'
+    )
+
+
 def _fine_tune(*arguments: Any, **options: Any) -> np.ndarray:
   # Few runs train, and what training needs takes seconds to import.
   from neucrab_jax.finetuning import early_stopping
@@ -184,6 +194,7 @@ def from_checkpoints(config: Config) -> Candidates:
   )
   examples = task.read(config.task.split)
   indices = _choose(examples, config.task)
+  _check_classes(examples.labels[indices], task=task, split=config.task.split)
   cache_dir = features.cache_dir(config.cache_dir)
   storage.check_writable(cache_dir)
   compute = functools.partial(
@@ -200,7 +211,7 @@ def from_checkpoints(config: Config) -> Candidates:
       split=config.task.split,
       num_examples=len(indices),
       num_classes=task.num_classes,
-      fingerprint=storage.digest(examples.fingerprint, indices),
+      fingerprint=examples.fingerprint_of(indices),
       num_damaged=examples.num_damaged,
       split_fingerprint=examples.split_fingerprint,
     ),
@@ -212,107 +223,4 @@ def from_checkpoints(config: Config) -> Candidates:
       )
       for checkpoint in chosen
     ),
-  )
-
-
-def _read(advance: Advance, *, path: pathlib.Path) -> Computed:
-  start = time.perf_counter()
-  found = features.read(path)
-  advance(1)
-  seconds = {'read': time.perf_counter() - start}
-  return Computed(found, seconds=seconds, cached=False)
-
-
-def _fail(advance: Advance, *, error: Exception) -> Computed:
-  advance(1)
-  raise error
-
-
-def _inspect(
-  path: pathlib.Path, chosen: Sequence[str]
-) -> np.ndarray | Exception:
-  """A file's labels, or what is wrong with it for every measure."""
-  try:
-    found = features.read(path)
-  except Exception as error:  # Whatever a foreign file can provoke.
-    return error
-  inputs = Computed(found, seconds={}, cached=False).inputs()
-  labels, errors = found.labels, []
-  for measure in chosen:
-    try:
-      # What the reader should know is told with the score.
-      labels = measures.check_inputs(measure, **inputs).arguments['labels']
-    except ValueError as error:
-      errors.append(error)
-  if len(errors) == len(chosen):
-    return errors[0]
-  return found.labels if found.labels.dtype.kind in 'iu' else labels
-
-
-def from_files(pattern: str, *, chosen: Sequence[str]) -> Candidates:
-  """Files of features; the stem of a file names its checkpoint.
-
-  All files are looked through before the first is scored. One that no measure
-  can take, or whose labels are not those of most others, fails alone.
-
-  Args:
-    pattern: a glob, such as 'DIR/*.npz'.
-    chosen: the measures that the features are for.
-
-  Raises:
-    ValueError: if no file matches, or two have the same stem.
-  """
-  paths = input_files.find(pattern, setting='features', inside=('*.npz',))
-  if not paths:
-    raise ValueError(
-      "No file is chosen. Give --config.features='DIR/*.npz', or several "
-      'between commas.'
-    )
-  named = {path: spelling.of_file(path.stem) for path in paths}
-  stems = collections.Counter(named.values())
-  (stem, count), *_ = stems.most_common(1)
-  if count > 1:
-    same = [str(path) for path in paths if named[path] == stem]
-    raise ValueError(
-      f'{" and ".join(same)} would all be called {stem!r}. Rename some.'
-    )
-  labels = {path: _inspect(path, chosen) for path in paths}
-  fingerprints = {
-    path: storage.digest(found)
-    for path, found in labels.items()
-    if isinstance(found, np.ndarray)
-  }
-  (usual, _), *_ = collections.Counter(fingerprints.values()).most_common(
-    1
-  ) or [('', 0)]
-
-  def candidate(path: pathlib.Path) -> Candidate:
-    compute = functools.partial(_read, path=path)
-    error = labels[path]
-    if path in fingerprints and fingerprints[path] != usual:
-      error = ValueError(
-        'Its labels are not those of the other files. All files must hold the '
-        'same examples in the same order.'
-      )
-    if isinstance(error, Exception):
-      compute = functools.partial(_fail, error=error)
-    return Candidate(named[path], size=1, compute=compute)
-
-  examples = next(
-    (
-      found
-      for path, found in labels.items()
-      if isinstance(found, np.ndarray) and fingerprints[path] == usual
-    ),
-    np.zeros(0, np.int32),
-  )
-  return Candidates(
-    task=record.Task(
-      name=spelling.of_file(paths[0].absolute().parent.name),
-      split='all',
-      num_examples=int(examples.size),
-      num_classes=int(examples.max(initial=-1)) + 1,
-      fingerprint=usual,
-    ),
-    candidates=tuple(map(candidate, paths)),
   )

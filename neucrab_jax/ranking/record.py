@@ -287,7 +287,7 @@ def to_csv(ranking: Ranking) -> str:
 
 def write(folder: pathlib.Path, ranking: Ranking) -> None:
   """Writes `ranking.json` and `ranking.csv`."""
-  storage.write_json(folder / FILE, ranking)
+  storage.write_sealed(folder / FILE, ranking)
   storage.write_text(folder / 'ranking.csv', to_csv(ranking))
 
 
@@ -326,12 +326,18 @@ def read(file: pathlib.Path) -> tuple[Ranking, dict[str, tuple[float, ...]]]:
   Raises:
     DamagedFileError: if a file is not what it should be.
   """
-  ranking = storage.read_json(file, Ranking)
+  # One that a user has made has no digest.
+  ranking = storage.read_sealed(file, Ranking, needs_seal=False)
   resamples = {}
   for entry in ranking.ranking:
     beside = score_path(file.parent, entry.checkpoint)
     if beside.exists():
-      score = storage.read_sealed(beside, Score)
+      try:
+        score = storage.read_sealed(beside, Score)
+      except storage.DamagedFileError as error:
+        raise storage.DamagedFileError(
+          f'{error} Rank once more, which makes it again.'
+        ) from error
       if score.score == entry.score:
         resamples[entry.checkpoint] = score.resampled()
   return ranking, resamples

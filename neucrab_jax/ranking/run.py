@@ -19,7 +19,13 @@ from neucrab_jax import (
   progress,
   storage,
 )
-from neucrab_jax.ranking import candidates, predictions, record, scoring
+from neucrab_jax.ranking import (
+  candidates,
+  feature_files,
+  predictions,
+  record,
+  scoring,
+)
 from neucrab_jax.reports import ranking_page, ranking_table
 from neucrab_jax.typing import Config
 
@@ -77,7 +83,7 @@ def prepare(config: Config, workdir: str) -> Run:
     raise ValueError(f'num_threads must be positive, not {config.num_threads}.')
   folder = storage.open_workdir(workdir)
   found = (
-    candidates.from_files(config.features, chosen=tuple(chosen))
+    feature_files.find(config.features, chosen=tuple(chosen))
     if config.get('features') or 'checkpoints' not in config
     else candidates.from_checkpoints(config)
   )

@@ -81,7 +81,8 @@ def _find_splits(
   # The split's own name, then the arrays'.
   found: list[tuple[str, str, str]] = []
   for name in names:
-    keras = name.removeprefix('x_')
+    # scikit-learn's X_train is Keras' x_train.
+    keras = name.removeprefix('x_').removeprefix('X_')
     if name == 'images':
       found.append((_ONLY_SPLIT, name, 'labels'))
     elif name.endswith('_images'):

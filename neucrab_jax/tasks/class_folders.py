@@ -19,7 +19,9 @@ from neucrab_jax.tasks import splits as splits_lib
 
 # What systems and archivers leave behind in any folder.
 _LEFT_BEHIND = {
+  '#recycle',
   '__MACOSX',
+  '__pycache__',
   '@eaDir',
   '$RECYCLE.BIN',
   'System Volume Information',

@@ -11,11 +11,13 @@ import struct
 import threading
 import warnings
 import zlib
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from neucrab_jax import untrusted
+from neucrab_jax.tasks import deep_colours
 
 # What Pillow registers but does not decode by itself: frames of data that need
 # a further program or library, and containers of films, texts and tables.
@@ -79,7 +81,10 @@ def formats() -> tuple[str, ...]:
 def suffixes() -> frozenset[str]:
   """The suffixes of image files, in small letters, such as '.png'."""
   known, kinds = Image.registered_extensions(), formats()
-  return frozenset(suffix for suffix, kind in known.items() if kind in kinds)
+  # An .mpo is a JPEG with further ones behind it, and opened as one.
+  return frozenset(
+    suffix for suffix, kind in known.items() if kind in (*kinds, 'MPO')
+  )
 
 
 def is_image(path: pathlib.Path) -> bool:
@@ -199,6 +204,19 @@ def check(content: bytes, *, max_pixels: int, is_whole: bool) -> None:
       to_rgb(_turn_upright(image))
 
 
+def _scale(
+  upper: Image.Image, content: bytes, tiles: list[Any], *, max_pixels: int
+) -> Image.Image:
+  """Colours of 16 bits by what they use of them, as grey is scaled."""
+  with _open(content, max_pixels=max_pixels) as image:
+    image.tile = tiles
+    values = deep_colours.combine(upper, _turn_upright(image))
+  scaled = Image.fromarray(_to_8_bits(values))
+  if upper.mode == 'RGBA':
+    scaled.putalpha(upper.getchannel('A'))
+  return scaled
+
+
 def decode(
   path: pathlib.Path, *, max_pixels: int = MAX_MEGAPIXELS * 10**6
 ) -> np.ndarray:
@@ -215,8 +233,13 @@ def decode(
     ValueError: if it is not a whole image.
   """
   try:
-    with _open(read_bytes(path), max_pixels=max_pixels) as image:
-      return np.asarray(to_rgb(_turn_upright(image)))
+    content = read_bytes(path)
+    with _open(content, max_pixels=max_pixels) as image:
+      lower = deep_colours.swapped(image)
+      upright = _turn_upright(image)
+      if lower is not None and deep_colours.is_dim(upright):
+        upright = _scale(upright, content, lower, max_pixels=max_pixels)
+      return np.asarray(to_rgb(upright))
   except DAMAGE as error:
     raise ValueError(
       f'The image {str(path)!r} cannot be decoded: {error}. Replace or '

@@ -22,7 +22,10 @@ _SPLIT_OF_NAME = {
   'validation': 'validation',
   'test': 'test',
   'testing': 'test',
+  'dev': 'validation',
 }
+# What may follow it, as in 'training_set'.
+_SUFFIX = re.compile(r'[ _-]?(set|data|images|split)$')
 
 # The splits in the order of their use.
 _ORDER = tuple(dict.fromkeys(_SPLIT_OF_NAME.values()))
@@ -36,7 +39,7 @@ _SEED = 0
 
 def find(name: str) -> str | None:
   """The split that a name stands for, in any spelling; None if for none."""
-  return _SPLIT_OF_NAME.get(name.lower())
+  return _SPLIT_OF_NAME.get(_SUFFIX.sub('', name.lower()))
 
 
 def in_order(names: Iterable[str]) -> list[str]:

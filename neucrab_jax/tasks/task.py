@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from neucrab_jax import storage
+
 # Decodes one image: np.uint8 [H, W, 3]. Safe to call from any thread.
 Decode = Callable[[], np.ndarray]
 
@@ -40,6 +42,10 @@ class Examples:
   def split_fingerprint(self) -> str:
     """The fingerprint of the whole split."""
     return self.whole_fingerprint or self.fingerprint
+
+  def fingerprint_of(self, indices: np.ndarray) -> str:
+    """SHA-256 of some of the examples, as records have it."""
+    return storage.digest(self.fingerprint, indices)
 
   def __len__(self) -> int:
     return len(self.labels)

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rankings of files of features."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from neucrab_jax import measures
-from neucrab_jax.ranking import candidates
+from configs import measure as measure_config
+from neucrab_jax import features, measures
+from neucrab_jax.ranking import feature_files
 from tests.ranking import ranked
 from tests.ranking.ranked import rewrite
 
@@ -90,20 +93,20 @@ def test_a_folder_is_its_files_and_patterns_take_commas(tmp_path):
     (f'{folder}/a.npz, {folder}/[bc].npz', 'abc'),
     (f'{folder}/a.npz,{folder}', 'abc'),
   ):
-    found = candidates.from_files(pattern, chosen=('knn',))
+    found = feature_files.find(pattern, chosen=('knn',))
     assert [one.name for one in found.candidates] == list(names)
 
 
 def test_no_file_is_refused(tmp_path):
   with pytest.raises(ValueError, match='No file matches'):
-    candidates.from_files(str(tmp_path / '*.npz'), chosen=('knn',))
+    feature_files.find(str(tmp_path / '*.npz'), chosen=('knn',))
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):
   for folder in ('x', 'y'):
     ranked.make_files(tmp_path / folder)
   with pytest.raises(ValueError, match="would all be called 'a'"):
-    candidates.from_files(str(tmp_path / '*' / '*.npz'), chosen=('knn',))
+    feature_files.find(str(tmp_path / '*' / '*.npz'), chosen=('knn',))
 
 
 def _found(folder, **options):
@@ -164,3 +167,48 @@ def test_resamples_are_scored_again_where_they_are_asked_for(tmp_path):
     assert entry['score_stderr'] == pytest.approx(
       np.std(found[entry['checkpoint']].resamples, ddof=1)
     )
+
+
+def _ranked_by_name(tmp_path, *tasks):
+  """Rankings of images, whose features are then in the cache."""
+  config = measure_config.get_config('class_separation')
+  config.checkpoints = 'mini_vae,mini_random'
+  config.cache_dir = str(tmp_path / 'cache')
+  results = []
+  for split, num_examples in tasks:
+    config.task.split, config.task.num_examples = split, num_examples
+    results.append(ranked.rank(config, str(tmp_path / f'run-{split}')))
+  return results
+
+
+def test_files_of_the_cache_are_known_again(tmp_path):
+  (first,) = _ranked_by_name(tmp_path, ('train', 50))
+  config = ranked.files_config(tmp_path / 'cache', 'class_separation')
+  again = ranked.rank(config, str(tmp_path / 'again'))
+  assert ranked.scores_of(again) == ranked.scores_of(first)
+  for field in ('name', 'fingerprint', 'split_fingerprint', 'num_classes'):
+    assert again['task'][field] == first['task'][field]
+
+
+def test_files_of_other_examples_with_the_same_labels_fail(tmp_path):
+  folder = ranked.make_files(tmp_path / 'flowers')
+  origin = {key: 'x' for key in features.Origin.__struct_fields__}
+  for name, examples in (('a', 'these'), ('b', 'these'), ('c', 'those')):
+    found = features.read(folder / f'{name}.npz')
+    found = dataclasses.replace(
+      found, provenance={**origin, 'examples': examples, 'task': 'pets'}
+    )
+    features.write(folder / f'{name}.npz', found)
+  result = ranked.rank(ranked.files_config(folder), str(tmp_path / 'run'))
+  assert list(ranked.scores_of(result)) == ['b', 'a']
+  assert result['task']['name'] == 'pets'
+  (failed,) = result['failed']
+  assert "other examples, of the task 'pets'" in failed['error']
+
+
+def test_a_checkpoint_that_the_cache_has_twice_is_called_as_its_files(tmp_path):
+  _ranked_by_name(tmp_path, ('train', 50), ('test', 60))
+  config = ranked.files_config(tmp_path / 'cache', 'class_separation')
+  result = ranked.rank(config, str(tmp_path / 'run'))
+  assert len(result['ranking']) == len(result['failed']) == 2
+  assert all('digits-' in name for name in ranked.scores_of(result))

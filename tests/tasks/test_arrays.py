@@ -182,6 +182,8 @@ NAMES = {
   'MedMNIST': (('{}_images', '{}_labels'), ('train', 'val', 'test')),
   'Keras': (('x_{}', 'y_{}'), ('train', 'test')),
   'other spellings': (('{}_images', '{}_labels'), ('Train', 'valid', 'Test')),
+  'scikit-learn': (('X_{}', 'y_{}'), ('train', 'dev', 'test')),
+  'sets': (('{}_images', '{}_labels'), ('training_set', 'valset', 'Test set')),
 }
 
 

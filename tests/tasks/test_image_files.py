@@ -3,6 +3,7 @@
 
 import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -169,6 +170,47 @@ def test_grey_is_scaled_by_the_depth_that_it_has(tmp_path, depth, suffix):
   said = [w for w in caught if w.category is image_files.DepthWarning]
   assert len(said) == (depth < 16)
   assert all(f'over {depth} bits' in str(w.message) for w in said)
+
+
+def _write_png(path, values):
+  """Colours of 16 bits, which Pillow cannot write."""
+
+  def chunk(name, content):
+    checksum = struct.pack('>I', zlib.crc32(name + content))
+    return struct.pack('>I', len(content)) + name + content + checksum
+
+  height, width, channels = values.shape
+  kind = {2: 4, 3: 2, 4: 6}[channels]
+  header = struct.pack('>IIBBBBB', width, height, 16, kind, 0, 0, 0)
+  rows = b''.join(b'\0' + row.astype('>u2').tobytes() for row in values)
+  path.write_bytes(
+    b'\x89PNG\r\n\x1a\n'
+    + chunk(b'IHDR', header)
+    + chunk(b'IDAT', zlib.compress(rows))
+    + chunk(b'IEND', b'')
+  )
+
+
+@pytest.mark.parametrize('channels', [2, 3, 4])
+@pytest.mark.parametrize('depth', [8, 12, 16])
+def test_colours_are_scaled_by_the_depth_that_they_have(
+  tmp_path, depth, channels
+):
+  values = np.linspace(0, 2**depth - 1, 16 * 16 * channels).astype(np.uint16)
+  values = values.reshape(16, 16, channels)
+  if channels % 2 == 0:
+    values[..., -1] = 2**16 - 1
+  _write_png(tmp_path / 'image.png', values)
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always')
+    shown = image_files.decode(tmp_path / 'image.png')
+  assert len(caught) == (depth < 16)
+  expected = (values[..., : 1 if channels == 2 else 3] >> (depth - 8)).astype(
+    int
+  )
+  # Of grey beside transparency Pillow gives the upper byte alone.
+  tolerance = 2 ** (16 - depth) if channels == 2 else 1
+  assert np.abs(shown - expected).max() <= tolerance
 
 
 def test_a_black_image_of_16_bits_is_black(tmp_path):

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of features, which any framework wrote, as candidates."""
+
+import collections
+import dataclasses
+import functools
+import pathlib
+import time
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+
+from neucrab_jax import features, input_files, measures, spelling, storage
+from neucrab_jax.ranking import candidates, record
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+  """What a file says of itself.
+
+  Attributes:
+    labels: [N].
+    origin: of features that this program extracted; None of others.
+  """
+
+  labels: np.ndarray
+  origin: features.Origin | None
+
+  @functools.cached_property
+  def digest(self) -> str:
+    """SHA-256 of the labels."""
+    return storage.digest(self.labels)
+
+
+def _read(
+  advance: candidates.Advance, *, path: pathlib.Path
+) -> candidates.Computed:
+  start = time.perf_counter()
+  found = features.read(path)
+  advance(1)
+  seconds = {'read': time.perf_counter() - start}
+  return candidates.Computed(found, seconds=seconds, cached=False)
+
+
+def _fail(
+  advance: candidates.Advance, *, error: Exception
+) -> candidates.Computed:
+  advance(1)
+  raise error
+
+
+def _inspect(path: pathlib.Path, chosen: Sequence[str]) -> _Seen | Exception:
+  """What a file says of itself, or what is wrong with it for every measure."""
+  try:
+    found = features.read(path)
+  except Exception as error:  # Whatever a foreign file can provoke.
+    return error
+  inputs = candidates.Computed(found, seconds={}, cached=False).inputs()
+  labels, errors = found.labels, []
+  for measure in chosen:
+    try:
+      # What the reader should know is told with the score.
+      labels = measures.check_inputs(measure, **inputs).arguments['labels']
+    except ValueError as error:
+      errors.append(error)
+  if len(errors) == len(chosen):
+    return errors[0]
+  if found.labels.dtype.kind in 'iu':
+    labels = found.labels
+  return _Seen(labels, features.origin(found))
+
+
+def _names(
+  found: Mapping[pathlib.Path, _Seen | Exception],
+) -> dict[pathlib.Path, str]:
+  """What each file's checkpoint is called: as the file, or by its origin.
+
+  Files of the cache have names of their own, for which no accuracy is known.
+
+  Raises:
+    ValueError: if two are called the same.
+  """
+  named = {path: spelling.of_file(path.stem) for path in found}
+  of_origins = {
+    path: seen.origin.checkpoint
+    for path, seen in found.items()
+    if isinstance(seen, _Seen)
+    and seen.origin
+    and path.stem.endswith(seen.origin.cache_ending)
+  }
+  counts = collections.Counter({**named, **of_origins}.values())
+  # The cache holds a checkpoint more than once, for several tasks.
+  named |= {p: name for p, name in of_origins.items() if counts[name] == 1}
+  (name, count), *_ = collections.Counter(named.values()).most_common(1)
+  if count > 1:
+    same = [str(path) for path in found if named[path] == name]
+    raise ValueError(
+      f'{" and ".join(same)} would all be called {name!r}. Rename some.'
+    )
+  return named
+
+
+def _most(values: Sequence[Hashable]) -> Hashable:
+  """The most frequent; None of none."""
+  return next(iter(collections.Counter(values).most_common(1)), (None,))[0]
+
+
+def find(pattern: str, *, chosen: Sequence[str]) -> candidates.Candidates:
+  """Files of features; the stem of a file names its checkpoint.
+
+  All files are looked through before the first is scored. One that no measure
+  can take, or whose examples are not those of most others, fails alone.
+
+  Args:
+    pattern: a glob, such as 'DIR/*.npz'.
+    chosen: the measures that the features are for.
+
+  Raises:
+    ValueError: if no file matches, or two would be called the same.
+  """
+  paths = input_files.find(pattern, setting='features', inside=('*.npz',))
+  if not paths:
+    raise ValueError(
+      "No file is chosen. Give --config.features='DIR/*.npz', or several "
+      'between commas.'
+    )
+  found = {path: _inspect(path, chosen) for path in paths}
+  named = _names(found)
+  seen = [each for each in found.values() if isinstance(each, _Seen)]
+  usual = _most([each.digest for each in seen])
+  seen = [each for each in seen if each.digest == usual]
+  origins = [each.origin for each in seen if each.origin]
+  examples = _most([origin.examples for origin in origins])
+
+  def problem(each: _Seen | Exception) -> Exception | None:
+    if isinstance(each, Exception):
+      return each
+    if each.digest != usual:
+      return ValueError(
+        'Its labels are not those of the other files. All files must hold the '
+        'same examples in the same order.'
+      )
+    if each.origin and each.origin.examples != examples:
+      return ValueError(
+        f'It is of other examples, of the task {each.origin.task!r}, than the '
+        'other files. All files must hold the same examples in the same order.'
+      )
+    return None
+
+  def candidate(path: pathlib.Path) -> candidates.Candidate:
+    error = problem(found[path])
+    compute = (
+      functools.partial(_fail, error=error)
+      if error
+      else functools.partial(_read, path=path)
+    )
+    return candidates.Candidate(named[path], size=1, compute=compute)
+
+  labels = seen[0].labels if seen else np.zeros(0, np.int32)
+  origin = next((o for o in origins if o.examples == examples), None)
+  folder = spelling.of_file(paths[0].absolute().parent.name)
+  return candidates.Candidates(
+    task=record.Task(
+      name=origin.task if origin else folder,
+      split='all',
+      num_examples=int(labels.size),
+      num_classes=int(labels.max(initial=-1)) + 1,
+      fingerprint=origin.examples if origin else str(usual or ''),
+      split_fingerprint=origin.split if origin else '',
+    ),
+    candidates=tuple(map(candidate, paths)),
+  )
