@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Route: ONNX files."""
+"""Routes: ONNX files, and exported functions of JAX."""
 
 import copy
 import functools
@@ -145,4 +145,44 @@ def make(rng: np.random.Generator, folder: pathlib.Path) -> cases.Case:
   path.write_bytes(content)
   return cases.Case(
     about, lambda: _features(path), right, may_refuse=kind != 'same'
+  )
+
+
+@functools.cache
+def _exported(folder: pathlib.Path) -> bytes:
+  """A small function of JAX, as `save_exported` writes it."""
+  path = folder / 'plain.jaxexport'
+
+  def function(images):
+    return images.mean(axis=(1, 2)), images[:, 0, 0]
+
+  checkpoints.save_exported(function, path, image_size=8, value_range=(0, 1))
+  return path.read_bytes()
+
+
+def make_exported(rng: np.random.Generator, folder: pathlib.Path) -> cases.Case:
+  """Makes an odd file of an exported function: its digest covers all of it."""
+  path = folder / 'net.jaxexport'
+  content = bytearray(_exported(folder.parent))
+  place = int(rng.integers(len(content)))
+  kind = rng.choice(['same', 'flip', 'cut', 'more', 'header', 'other'])
+  if kind == 'flip':
+    content[place] ^= 1 << rng.integers(8)
+  elif kind == 'cut':
+    del content[place:]
+  elif kind == 'more':
+    content += rng.bytes(int(rng.integers(1, 100)))
+  elif kind == 'header':
+    content = content.replace(b'"size":', b'"sise":', 1)
+  elif kind == 'other':
+    content = bytearray(small_onnx.make().SerializeToString())
+  path.write_bytes(content)
+  right: Any = cases.REFUSAL
+  if kind == 'same':
+    right = _features(folder.parent / 'plain.jaxexport')
+  return cases.Case(
+    f'{kind} at {place}',
+    lambda: _features(path),
+    right,
+    may_refuse=kind != 'same',
   )

@@ -36,6 +36,7 @@ _ROUTES = {
   'weights': 2,
   'archives': 1,
   'onnx': 1,
+  'exported': 1,
 }
 _ORDER = [name for name, share in _ROUTES.items() for _ in range(share)]
 
@@ -72,6 +73,7 @@ def _make(route: str, rng: np.random.Generator, folder: pathlib.Path):
     'weights': weights.make,
     'archives': weights.make_archive,
     'onnx': graphs.make,
+    'exported': graphs.make_exported,
   }
   return makers[route](rng, folder)
 

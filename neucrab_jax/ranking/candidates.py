@@ -8,7 +8,7 @@ Candidates are checkpoints, whose features are extracted or found in the cache;
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -100,9 +100,7 @@ def _choose(examples: tasks.Examples, config: Config) -> np.ndarray:
   )
 
 
-def _check_classes(
-  labels: np.ndarray, *, task: tasks.Task, split: str
-) -> None:
+def _check_classes(labels: np.ndarray, *, task: tasks.Task, split: str) -> None:
   """Refuses a part that lacks what every measure will ask for."""
   there = np.unique(labels)
   if len(there) < 2 or there[0]:

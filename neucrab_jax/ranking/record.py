@@ -287,7 +287,7 @@ def to_csv(ranking: Ranking) -> str:
 
 def write(folder: pathlib.Path, ranking: Ranking) -> None:
   """Writes `ranking.json` and `ranking.csv`."""
-  storage.write_sealed(folder / FILE, ranking)
+  storage.write_json(folder / FILE, ranking)
   storage.write_text(folder / 'ranking.csv', to_csv(ranking))
 
 
@@ -326,8 +326,7 @@ def read(file: pathlib.Path) -> tuple[Ranking, dict[str, tuple[float, ...]]]:
   Raises:
     DamagedFileError: if a file is not what it should be.
   """
-  # One that a user has made has no digest.
-  ranking = storage.read_sealed(file, Ranking, needs_seal=False)
+  ranking = storage.read_json(file, Ranking)
   resamples = {}
   for entry in ranking.ranking:
     beside = score_path(file.parent, entry.checkpoint)
