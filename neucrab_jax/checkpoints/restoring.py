@@ -19,15 +19,18 @@ from neucrab_jax.checkpoints import backbone, readers, spec, tf1, tf_names
 # Shapes of variables don't depend on the image size, if it is large enough.
 _SIZE = 224
 
+# Of a head, no other size of any network: a prime.
+_ANY_CLASSES = 99_991
+
 # Variables that a message names before it breaks off.
 _MOST_LISTED = 20
 
 # The weights are another architecture's if it shares this much more with them.
 _CLEARLY = 0.1
 
-# As many layers tell whether weights can be of an architecture at all: to trace
-# all of every network takes a minute.
-_FIRST_LAYERS = 3
+# So many of its first three layers tell if weights can be of an architecture
+# at all: to trace all of every network takes a minute.
+_MOST_OF_FIRST = 2
 
 
 def _trace(architecture: str, *, num_classes: int | None) -> Any:
@@ -40,12 +43,12 @@ def _trace(architecture: str, *, num_classes: int | None) -> Any:
 
 
 @functools.cache
-def _expected(
-  architecture: str, num_classes: int | None
+def _with_head(
+  architecture: str,
 ) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
-  """Each variable of a network: its scope in Flax, and its shape."""
+  """Each variable of a network, as `_expected`, that has `_ANY_CLASSES`."""
   flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(
-    _trace(architecture, num_classes=num_classes)
+    _trace(architecture, num_classes=_ANY_CLASSES)
   )
   # A scope of the checkpoint, such as block1/unit_1, is one key in Flax.
   return {
@@ -53,11 +56,32 @@ def _expected(
   }
 
 
+def _expected(
+  architecture: str, num_classes: int | None
+) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
+  """Each variable of a network: its scope in Flax, and its shape.
+
+  Tracing takes a second: a network is traced once, whatever its head.
+  """
+  return {
+    name: (
+      scope,
+      tuple(num_classes if n == _ANY_CLASSES else n for n in shape),
+    )
+    for name, (scope, shape) in _with_head(architecture).items()
+    if num_classes is not None or _ANY_CLASSES not in shape
+  }
+
+
 def _find_head(
   architecture: str, stored: Mapping[str, np.ndarray]
 ) -> int | None:
   """How many classes the stored head has; None if there is no head."""
-  head = set(_expected(architecture, 1)) - set(_expected(architecture, None))
+  head = {
+    name
+    for name, (_, shape) in _with_head(architecture).items()
+    if _ANY_CLASSES in shape
+  }
   if not head or not head <= set(stored):
     return None
   return stored[min(head)].shape[-1]
@@ -78,7 +102,7 @@ class _EnoughTracedError(Exception):
 
 
 def _begins_alike(architecture: str, stored: Mapping[str, np.ndarray]) -> bool:
-  """Whether half of a network's first layers are among the variables."""
+  """Whether two of a network's first three layers are among the variables."""
   fitting: list[bool] = []
 
   def watch(
@@ -89,7 +113,8 @@ def _begins_alike(architecture: str, stored: Mapping[str, np.ndarray]) -> bool:
     if kernel is not None:
       name = '/'.join(('params', *context.module.path, 'kernel'))
       fitting.append(name in stored and stored[name].shape == kernel.shape)
-      if len(fitting) == _FIRST_LAYERS:
+      # As soon as it is settled.
+      if _MOST_OF_FIRST in (sum(fitting), len(fitting) - sum(fitting)):
         raise _EnoughTracedError
     return result
 
@@ -105,11 +130,13 @@ def _likeliest(architecture: str, stored: Mapping[str, np.ndarray]) -> str:
   """A remark on which architecture the weights are of, if not of this one."""
   if _share(architecture, stored) + _CLEARLY > 1:
     return ''  # No other can share so much more.
-  shares = {
-    name: _share(name, stored)
-    for name in models.names()
-    if name == architecture or _begins_alike(name, stored)
-  }
+  shares = {architecture: _share(architecture, stored)}
+  for name in models.names():
+    if name == architecture or not _begins_alike(name, stored):
+      continue
+    shares[name] = _share(name, stored)
+    if shares[name] == 1 and set(stored) <= set(_with_head(name)):
+      break  # None can share more.
   # Between equals, the one with more of the stored variables.
   best = max(shares, key=lambda n: (shares[n], len(_expected(n, None))))
   if shares[best] < shares[architecture] + _CLEARLY:
