@@ -66,7 +66,7 @@ def _expected(
   return {
     name: (
       scope,
-      tuple(num_classes if n == _ANY_CLASSES else n for n in shape),
+      tuple((num_classes or 0) if n == _ANY_CLASSES else n for n in shape),
     )
     for name, (scope, shape) in _with_head(architecture).items()
     if num_classes is not None or _ANY_CLASSES not in shape

@@ -208,6 +208,8 @@ def _scale(
   upper: Image.Image, content: bytes, tiles: list[Any], *, max_pixels: int
 ) -> Image.Image:
   """Colours of 16 bits by what they use of them, as grey is scaled."""
+  # Only images of files have tiles.
+  image: Any
   with _open(content, max_pixels=max_pixels) as image:
     image.tile = tiles
     values = deep_colours.combine(upper, _turn_upright(image))
