@@ -136,11 +136,10 @@ def _check(
     if kind is int and not isinstance(x, int):
       raise ValueError(f'{name} must be a whole number, not {x}.')
     if not (low <= x < math.inf and (high is None or x <= high)):
-      raise ValueError(
-        f'{name} must be '
-        + (f'at least {low}' if high is None else f'from {low} to {high:,}')
-        + f', not {x}.'
-      )
+      allowed = f'at least {low} and finite'
+      if high is not None:
+        allowed = f'from {low} to {high:,}'
+      raise ValueError(f'{name} must be {allowed}, not {x}.')
 
 
 def learning_rates(trial: Trial, protocol: Protocol) -> np.ndarray:

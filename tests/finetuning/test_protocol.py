@@ -90,7 +90,7 @@ def test_the_sweep_has_every_cell_once():
     ({'learning_rates': (0.1, -1.0)}, 'learning_rates must be at least 0'),
     ({'learning_rates': ()}, 'one or more'),
     ({'learning_rates': (float('nan'),)}, 'nan'),
-    ({'steps': (0,)}, 'steps must be at least 1, not 0'),
+    ({'steps': (0,)}, 'steps must be from 1 to .*, not 0'),
     ({'steps': ('300',)}, "steps must be a number, not '300'"),
     ({'steps': (2.5,)}, 'steps must be a whole number, not 2.5'),
     ({'seeds': (1, 1)}, 'different values'),
