@@ -18,7 +18,7 @@ import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import filelock
@@ -54,7 +54,6 @@ _DAMAGE = (
   zipfile.BadZipFile,
   zlib.error,
 )
-
 
 _Record = TypeVar('_Record')
 
@@ -315,8 +314,10 @@ def write_npz(
     save(file, **arrays)
 
 
-def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """Reads every array of an `.npz`, never unpickling.
+def read_npz(
+  path: str | os.PathLike, names: Collection[str] = ()
+) -> dict[str, np.ndarray]:
+  """Reads arrays of an `.npz`, all or those of `names`, never unpickling.
 
   Raises:
     FileNotFoundError: if there is no such file.
@@ -330,7 +331,8 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     untrusted.check_npz(path)
     # NumPy leaves a damaged file open that it opened itself.
     with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
-      return {name: archive[name] for name in archive.files}
+      found = names or archive.files
+      return {name: archive[name] for name in archive.files if name in found}
   except _DAMAGE as error:
     if 'allow_pickle' in str(error):
       raise DamagedFileError(

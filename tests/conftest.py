@@ -75,6 +75,16 @@ def make_home():
 
 
 @pytest.fixture
+def compiled_quickly():
+  """See `quick.programs`."""
+  # Late: the hook above comes before anything that uses the package.
+  from tests import quick
+
+  with quick.programs():
+    yield
+
+
+@pytest.fixture
 def unchecked_shapes():
   """Lets through what a signature refuses, to see what the function says."""
   jaxtyping.config.update('jaxtyping_disable', True)

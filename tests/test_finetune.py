@@ -103,7 +103,7 @@ def test_killed_three_times_it_comes_to_the_same(environment, tmp_path):
     CONFIG,
     '--config.checkpoints=mini_sup_glyphs,mini_random',
     '--config.protocol.learning_rates=(0.1, 0.05)',
-    '--config.protocol.steps=(40,)',
+    '--config.protocol.steps=(24,)',
     '--config.protocol.batch_size=16',
     '--config.task.num_examples=40',
     '--config.save_steps=4',

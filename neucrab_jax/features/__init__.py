@@ -10,4 +10,5 @@ from neucrab_jax.features.record import Features as Features
 from neucrab_jax.features.record import Origin as Origin
 from neucrab_jax.features.record import origin as origin
 from neucrab_jax.features.record import read as read
+from neucrab_jax.features.record import read_head as read_head
 from neucrab_jax.features.record import write as write

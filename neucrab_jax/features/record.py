@@ -88,6 +88,23 @@ def write(path: str | os.PathLike, features: Features) -> None:
   storage.write_npz(path, arrays)
 
 
+def read_head(path: str | os.PathLike) -> Features:
+  """What a file says of its examples: their labels and the provenance.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    DamagedFileError: if that cannot be read, or there are no labels.
+  """
+  arrays = storage.read_npz(path, ('labels', 'provenance'))
+  if 'labels' not in arrays:
+    raise storage.DamagedFileError(f"{str(path)!r} lacks the array 'labels'.")
+  return Features(
+    features=np.zeros((len(np.atleast_1d(arrays['labels'])), 0), np.float32),
+    labels=_narrow(arrays['labels']),
+    provenance=_provenance(arrays, path=path),
+  )
+
+
 def read(path: str | os.PathLike) -> Features:
   """Reads an `.npz` of features that this or any other framework wrote.
 

@@ -11,6 +11,7 @@ from neucrab_jax.measures.evaluation import check_inputs as check_inputs
 from neucrab_jax.measures.evaluation import evaluate as evaluate
 from neucrab_jax.measures.evaluation import lacks as lacks
 from neucrab_jax.measures.evaluation import score as score
+from neucrab_jax.measures.inputs import check_labels as check_labels
 from neucrab_jax.measures.measure import MeasureWarning as MeasureWarning
 from neucrab_jax.measures.registry import check_options as check_options
 from neucrab_jax.measures.registry import default_options as default_options

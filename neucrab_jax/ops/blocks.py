@@ -23,8 +23,10 @@ from jaxtyping import Float, Shaped
 from neucrab_jax import parallel
 from neucrab_jax.typing import Array
 
-# Below this many dimensions a matmul is too small for padding to be felt.
-SMALLEST_BUCKET = 32
+# Most features keep fewer dimensions than this, and one program serves them
+# all: a matmul of it is hardly wider than the data (`at_width`), and the rest is
+# little beside the examples by components.
+SMALLEST_BUCKET = 128
 
 # Within a bucket, a matmul is as wide as the data but for an eighth of it, or
 # for what fills a vector register.
@@ -49,7 +51,7 @@ PRECISION = jax.lax.Precision.HIGHEST
 # examples make a component, f32 keeps too little of its variances: one example
 # that changes hands is a hundredth of a nat. In more examples that is lost, and
 # so many cost nothing.
-F64_ELEMENTS = 1 << 24
+F64_ELEMENTS = 1 << 25
 
 
 def bucket(size: int) -> int:

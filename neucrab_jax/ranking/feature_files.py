@@ -49,25 +49,16 @@ def _fail(
   raise error
 
 
-def _inspect(path: pathlib.Path, chosen: Sequence[str]) -> _Seen | Exception:
-  """What a file says of itself, or what is wrong with it for every measure."""
+def _inspect(path: pathlib.Path) -> _Seen | Exception:
+  """What a file says of itself, or what is wrong with its labels."""
   try:
-    found = features.read(path)
+    head = features.read_head(path)
+    classes = measures.check_labels(head.labels).value
   except Exception as error:  # Whatever a foreign file can provoke.
     return error
-  inputs = candidates.Computed(found, seconds={}, cached=False).inputs()
-  labels, errors = found.labels, []
-  for measure in chosen:
-    try:
-      # What the reader should know is told with the score.
-      labels = measures.check_inputs(measure, **inputs).arguments['labels']
-    except ValueError as error:
-      errors.append(error)
-  if len(errors) == len(chosen):
-    return errors[0]
-  if found.labels.dtype.kind in 'iu':
-    labels = found.labels
-  return _Seen(labels, features.origin(found))
+  if head.labels.dtype.kind in 'iu' and head.labels.ndim == 1:
+    classes = head.labels
+  return _Seen(classes, features.origin(head))
 
 
 def _names(
@@ -105,15 +96,14 @@ def _most(values: Sequence[Hashable]) -> Hashable:
   return next(iter(collections.Counter(values).most_common(1)), (None,))[0]
 
 
-def find(pattern: str, *, chosen: Sequence[str]) -> candidates.Candidates:
+def find(pattern: str) -> candidates.Candidates:
   """Files of features; the stem of a file names its checkpoint.
 
-  All files are looked through before the first is scored. One that no measure
-  can take, or whose examples are not those of most others, fails alone.
+  The labels of all are read before the first is scored. A file whose examples
+  are not those of most others fails alone, as one does that is damaged.
 
   Args:
     pattern: a glob, such as 'DIR/*.npz'.
-    chosen: the measures that the features are for.
 
   Raises:
     ValueError: if no file matches, or two would be called the same.
@@ -124,7 +114,7 @@ def find(pattern: str, *, chosen: Sequence[str]) -> candidates.Candidates:
       "No file is chosen. Give --config.features='DIR/*.npz', or several "
       'between commas.'
     )
-  found = {path: _inspect(path, chosen) for path in paths}
+  found = {path: _inspect(path) for path in paths}
   named = _names(found)
   seen = [each for each in found.values() if isinstance(each, _Seen)]
   usual = _most([each.digest for each in seen])

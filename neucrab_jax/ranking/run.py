@@ -83,7 +83,7 @@ def prepare(config: Config, workdir: str) -> Run:
     raise ValueError(f'num_threads must be positive, not {config.num_threads}.')
   folder = storage.open_workdir(workdir)
   found = (
-    feature_files.find(config.features, chosen=tuple(chosen))
+    feature_files.find(config.features)
     if config.get('features') or 'checkpoints' not in config
     else candidates.from_checkpoints(config)
   )

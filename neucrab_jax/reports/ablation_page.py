@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib import figure
 
-from neucrab_jax.reports import evaluation_plots, page
+from neucrab_jax.reports import evaluation_plots, page, plots
 
 if TYPE_CHECKING:
   from neucrab_jax.benchmark.record import Ablation, Setting
@@ -41,7 +41,7 @@ def _plot(rows: Sequence[Setting]) -> str:
   axes.set_ylabel('Kendall τ with the accuracies', fontsize=9)
   axes.grid(alpha=0.3)
   axes.spines[['top', 'right']].set_visible(False)
-  return page.svg(plot)
+  return plots.svg(plot)
 
 
 def render(ablation: Ablation, *, config: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from matplotlib import axes as mpl_axes
 from matplotlib import figure, ticker
 from scipy import stats
 
-from neucrab_jax.reports import page
+from neucrab_jax.reports import plots
 
 if TYPE_CHECKING:
   from neucrab_jax.benchmark.record import Point
@@ -97,18 +97,18 @@ def scatter(points: Sequence[Point], name: str, *, tau: float | None) -> str:
   axes.scatter(x[wrong], y[wrong], s=16, color=_RED)
   axes.margins(0.08)
   axes.locator_params(nbins=5)
-  axes.set_xlabel(page.label(name), fontsize=8)
+  axes.set_xlabel(plots.label(name), fontsize=8)
   axes.set_ylabel('accuracy', fontsize=8)
   axes.set_title('no τ' if tau is None else f'τ = {tau:.2f}', fontsize=9)
   _name(
     axes,
     [(float(x[i]), float(y[i])) for i in wrong],
     [
-      page.label(f'{known[i].checkpoint} {predicted[i]}→{true[i]}')
+      plots.label(f'{known[i].checkpoint} {predicted[i]}→{true[i]}')
       for i in wrong
     ],
   )
-  return page.svg(plot)
+  return plots.svg(plot)
 
 
 def cost(
@@ -149,7 +149,7 @@ def cost(
     )
   for row in rows:
     axes.annotate(
-      page.label(row['name']),
+      plots.label(row['name']),
       (row['cost'], row['tau']),
       xytext=(4, 3),
       textcoords='offset points',
@@ -157,7 +157,7 @@ def cost(
     )
   axes.set_xlabel(f'{unit} per checkpoint', fontsize=9)
   axes.set_ylabel('Kendall τ with the accuracies', fontsize=9)
-  return page.svg(plot)
+  return plots.svg(plot)
 
 
 def shade(value: float | None) -> str:

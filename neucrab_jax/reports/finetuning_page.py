@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib import figure
 
-from neucrab_jax.reports import page
+from neucrab_jax.reports import page, plots
 
 if TYPE_CHECKING:
   from neucrab_jax.finetuning.record import Accuracy
@@ -52,7 +52,7 @@ def draw(accuracies: Sequence[Accuracy]) -> figure.Figure:
   # A trial looks the same in every plot.
   numbers = {}
   for axes, accuracy in zip(grid, accuracies, strict=False):
-    axes.set_title(page.label(accuracy.checkpoint), fontsize='small')
+    axes.set_title(plots.label(accuracy.checkpoint), fontsize='small')
     axes.grid(alpha=0.3)
     axes.spines[['top', 'right']].set_visible(False)
     for index, trial in enumerate(accuracy.trials):
@@ -96,5 +96,5 @@ def render(result: Result, *, config: dict[str, Any]) -> str:
     protocol=result.protocol,
     accuracies=accuracies,
     failed=result.failed,
-    plot=page.svg(draw(accuracies)) if accuracies else '',
+    plot=plots.svg(draw(accuracies)) if accuracies else '',
   )

@@ -4,103 +4,78 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib import figure
 
 from neucrab_jax.reports import comparison, page
 
 if TYPE_CHECKING:
   from neucrab_jax.ranking import record
 
-# Inches of the plot: its width, what each checkpoint adds, and the axis.
-_WIDTH, _ROW, _AXIS = 7.2, 0.3, 0.8
 # Checkpoints of which all pairs are shown: a picture of more says little.
 _MOST_COMPARED = 60
-# Letters of a name beside them, and its inches with those of the scale.
-_LONGEST, _NAME = 30, 4.0
-# Inches of a cell of the heat map, and the τ from which its number is white.
-_CELL, _DARK = 0.36, 0.6
+# Share of the width that is left free beside the outermost bars, in percent.
+_MARGIN = 3.0
+# Between these and white lie the cells of a matrix; its numbers are white where
+# the cell is darker than this.
+_LOW, _HIGH, _DARK = (178, 24, 43), (33, 102, 172), 0.6
 
 
-def _plot(ranking: record.Ranking) -> str:
-  """The scores with their error bars, best on top, as an SVG element."""
-  entries = ranking.ranking[::-1]
-  measure = ranking.measure
-  plot = figure.Figure(
-    figsize=(_WIDTH, _AXIS + _ROW * len(entries)), layout='constrained'
+class _Interval(NamedTuple):
+  """Where a score and the ends of its bar are, in percent of a width."""
+
+  low: float
+  score: float
+  high: float
+
+
+def _intervals(ranking: record.Ranking) -> list[_Interval]:
+  """The scores on a common scale, with bars of one `score_std`."""
+  scores = np.array([entry.score for entry in ranking.ranking])
+  stds = np.array([entry.score_std or 0 for entry in ranking.ranking])
+  # Halves, so that no difference of large scores overflows.
+  ends = np.stack([scores / 2 - stds / 2, scores / 2, scores / 2 + stds / 2])
+  least, most = ends.min(), ends.max()
+  shares = (ends - least) / ((most - least) or 1)
+  places = _MARGIN + (100 - 2 * _MARGIN) * shares
+  return [_Interval(*map(float, column)) for column in places.T]
+
+
+class _Cell(NamedTuple):
+  """A cell of a matrix as a picture."""
+
+  text: str
+  colours: str  # CSS
+
+
+def _cell(value: float, text: str) -> _Cell:
+  """Red at −1, white at 0, blue at 1; without a colour if not defined."""
+  if not np.isfinite(value):
+    return _Cell('', '')
+  towards = _HIGH if value > 0 else _LOW
+  mixed = [round(255 + abs(value) * (end - 255)) for end in towards]
+  shown = 'white' if abs(value) > _DARK else 'black'
+  return _Cell(
+    text, f'background: rgb({", ".join(map(str, mixed))}); color: {shown}'
   )
-  axes = plot.subplots()
-  axes.errorbar(
-    [entry.score for entry in entries],
-    range(len(entries)),
-    xerr=[entry.score_std or 0 for entry in entries],
-    fmt='o',
-    color='#1f5fa8',
-    ecolor='#7a94b4',
-    capsize=3,
-  )
-  # By place, not by name: two long ones may look the same.
-  axes.set_yticks(
-    range(len(entries)), [page.label(entry.checkpoint) for entry in entries]
-  )
-  axes.set_xlabel(
-    f'{measure.name} (larger is better; bars: one {measure.spread})'
-  )
-  axes.margins(y=0.5 / max(len(entries), 1))
-  axes.grid(axis='x', alpha=0.3)
-  axes.spines[['top', 'right', 'left']].set_visible(False)
-  axes.tick_params(axis='y', length=0)
-  return page.svg(plot)
 
 
-def _shortened(name: str) -> str:
-  return name if len(name) <= _LONGEST else f'{name[: _LONGEST - 1]}…'
-
-
-def _order(ranking: record.Ranking) -> str:
-  """The probability that each is truly above each other, as an SVG element."""
+def _order(ranking: record.Ranking) -> list[list[_Cell]]:
+  """The probability that each is truly above each other."""
   assert ranking.order is not None
-  # A name as long as a file's may be leaves no room for the picture.
-  names = [
-    f'{place}  {page.label(_shortened(name))}'
-    for place, name in enumerate(ranking.order.checkpoints, start=1)
+  return [
+    [_cell(2 * p - 1, comparison.percent(p).rstrip(' %')) for p in row]
+    for row in ranking.order.above
   ]
-  side = _AXIS + _CELL * len(names)
-  plot = figure.Figure(figsize=(side + _NAME, side + _AXIS))
-  plot.set_layout_engine('constrained')
-  axes = plot.subplots()
-  image = axes.imshow(ranking.order.above, cmap='RdBu', vmin=0, vmax=1)
-  axes.set_xticks(range(len(names)), [str(n + 1) for n in range(len(names))])
-  axes.set_yticks(range(len(names)), names)
-  plot.colorbar(image, label='probability that the row is truly above')
-  return page.svg(plot)
 
 
-def _heat_map(rankings: Sequence[record.Ranking]) -> str:
-  """How measures agree, Kendall's τ of each two, as an SVG element."""
-  names = [ranking.measure.name for ranking in rankings]
-  taus = comparison.agreement(rankings)
-  side = _AXIS + _CELL * len(names)
-  plot = figure.Figure(figsize=(side + _AXIS, side), layout='constrained')
-  axes = plot.subplots()
-  image = axes.imshow(taus, cmap='RdBu', vmin=-1, vmax=1)
-  axes.set_xticks(range(len(names)), names, rotation=90)
-  axes.set_yticks(range(len(names)), names)
-  for (row, column), tau in np.ndenumerate(taus):
-    if np.isfinite(tau):
-      axes.text(
-        column,
-        row,
-        f'{tau:.2f}'.replace('0.', '.'),
-        ha='center',
-        va='center',
-        fontsize=7,
-        color='white' if abs(tau) > _DARK else 'black',
-      )
-  plot.colorbar(image, label="Kendall's τ")
-  return page.svg(plot)
+def _agreement(rankings: Sequence[record.Ranking]) -> list[list[_Cell]]:
+  """How measures agree: Kendall's τ of each two."""
+  return [
+    [_cell(tau, f'{tau:.2f}'.replace('0.', '.')) for tau in row]
+    for row in comparison.agreement(rankings)
+  ]
 
 
 def render(
@@ -129,8 +104,8 @@ def render(
     'ranking.html.j2',
     rankings=rankings,
     environment=rankings[0].environment,
-    plots={
-      ranking.measure.name: _plot(ranking)
+    intervals={
+      ranking.measure.name: _intervals(ranking)
       for ranking in rankings
       if ranking.ranking
     },
@@ -144,6 +119,7 @@ def render(
     percent=comparison.percent,
     steps=steps,
     ranks=dict(zip(names, ranks, strict=True)),
-    heat_map=_heat_map(scored) if len(scored) > 1 else '',
+    scored=[ranking.measure.name for ranking in scored],
+    agreement=_agreement(scored) if len(scored) > 1 else [],
     config=config,
   )

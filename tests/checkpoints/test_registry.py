@@ -24,6 +24,7 @@ def read_record(name):
   return json.loads(path.read_text('utf-8'))
 
 
+@pytest.mark.usefixtures('compiled_quickly')
 @pytest.mark.parametrize('name', BUNDLED)
 def test_every_bundled_checkpoint_restores_and_runs(name):
   backbone = checkpoints.restore(name)

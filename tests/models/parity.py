@@ -19,7 +19,7 @@ from flax import traverse_util
 
 from neucrab_jax import models
 from neucrab_jax.checkpoints import tf_names
-from tests.models import quick
+from tests import quick
 
 FOLDER = pathlib.Path(__file__).parents[1] / 'testdata' / 'parity'
 

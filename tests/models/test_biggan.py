@@ -7,7 +7,7 @@ import pytest
 from flax import traverse_util
 
 from neucrab_jax.models import biggan
-from tests.models import quick
+from tests import quick
 
 WIDTH = 8
 MULTIPLES = (1, 2, 4, 4)

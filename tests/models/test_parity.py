@@ -8,11 +8,14 @@ from tests.models import parity
 
 ORIGINALS = sorted(f.stem for f in parity.FOLDER.glob('*.npz'))
 
-# All sizes of an architecture in a row: its weights are drawn once.
+# An even and an odd size of each, its own and another: paddings differ. Both in
+# a row, for the weights are drawn once.
 CASES = [
   (architecture, size)
   for architecture in ORIGINALS
-  for size in parity.sizes(architecture)
+  for size in {
+    size % 2: size for size in parity.sizes(architecture)[::-1]
+  }.values()
 ]
 
 

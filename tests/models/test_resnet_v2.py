@@ -9,7 +9,7 @@ from flax import traverse_util
 
 from neucrab_jax import models
 from neucrab_jax.models import resnet_v2
-from tests.models import quick
+from tests import quick
 
 # slim's batch_norm_epsilon in resnet_arg_scope.
 EPSILON = 1e-5

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from neucrab_jax.models import slim
-from tests.models import quick
+from tests import quick
 
 _OPTIONS = {
   'dimension_numbers': ('NHWC', 'HWIO', 'NHWC'),

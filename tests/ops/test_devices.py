@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import spread_worker
 
+from tests import quick
+
 _HERE = pathlib.Path(__file__).parent
 _ROOT = _HERE.parents[1]
 
@@ -21,6 +23,7 @@ def _launch(*arguments):
   environment = {
     **{k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'},
     'PYTHONPATH': str(_ROOT),
+    'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
   }
   return subprocess.Popen(
     [sys.executable, str(_HERE / 'spread_worker.py'), *map(str, arguments)],
@@ -37,7 +40,8 @@ def _finish(process):
 
 @pytest.fixture(scope='module')
 def one_device():
-  return spread_worker.fit(jax.devices()[:1])
+  with quick.programs():
+    return spread_worker.fit(jax.devices()[:1])
 
 
 def _assert_same(got, wanted):

@@ -114,12 +114,12 @@ def test_nleep_is_that_of_scikit_learn(
 
 
 @examples(10)
-@hypothesis.given(seed=st.integers(0, 1000), num_components=st.just(25))
-def test_log_likelihood_never_falls(seed, num_components):
+@hypothesis.given(seed=st.integers(0, 1000))
+def test_log_likelihood_never_falls(seed):
   rng = np.random.default_rng(seed)
   x = rng.normal(size=(100, 8)).astype('f4')
   history = gmm.fit(
-    jax.random.key(seed), x, num_components=num_components, tolerance=0
+    jax.random.key(seed), x, num_components=25, tolerance=0
   ).log_likelihoods
   assert (np.diff(history) > -gmm.LIKELIHOOD_NOISE).all()
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from neucrab_jax import storage
-from neucrab_jax.reports import page, terminal
+from neucrab_jax.reports import plots, terminal
 from tests.ranking import ranked
 
 NAMES = (
@@ -87,7 +87,7 @@ def test_a_terminal_shows_the_letters(name, capsys):
 def test_a_plot_shows_the_letters(name):
   from matplotlib import cbook
 
-  assert not cbook.is_math_text(page.label(name))
+  assert not cbook.is_math_text(plots.label(name))
 
 
 def test_where_there_is_only_ascii_nothing_fails(monkeypatch):
