@@ -93,32 +93,20 @@ def test_a_folder_is_its_files_and_patterns_take_commas(tmp_path):
     (f'{folder}/a.npz, {folder}/[bc].npz', 'abc'),
     (f'{folder}/a.npz,{folder}', 'abc'),
   ):
-<<<<<<< HEAD
     found = feature_files.find(pattern)
-=======
-    found = candidates.from_files(pattern)
->>>>>>> 39fe742 (Draw the ranking's page without matplotlib, read feature files once, compile tests quickly)
     assert [one.name for one in found.candidates] == list(names)
 
 
 def test_no_file_is_refused(tmp_path):
   with pytest.raises(ValueError, match='No file matches'):
-<<<<<<< HEAD
     feature_files.find(str(tmp_path / '*.npz'))
-=======
-    candidates.from_files(str(tmp_path / '*.npz'))
->>>>>>> 39fe742 (Draw the ranking's page without matplotlib, read feature files once, compile tests quickly)
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):
   for folder in ('x', 'y'):
     ranked.make_files(tmp_path / folder)
   with pytest.raises(ValueError, match="would all be called 'a'"):
-<<<<<<< HEAD
     feature_files.find(str(tmp_path / '*' / '*.npz'))
-=======
-    candidates.from_files(str(tmp_path / '*' / '*.npz'))
->>>>>>> 39fe742 (Draw the ranking's page without matplotlib, read feature files once, compile tests quickly)
 
 
 def _found(folder, **options):
