@@ -23,9 +23,9 @@ from jaxtyping import Float, Shaped
 from neucrab_jax import parallel
 from neucrab_jax.typing import Array
 
-# Most features keep fewer dimensions than this, and one program serves them all:
-# a matmul is hardly wider than the data (`at_width`), and what else is padded
-# is little beside the examples by components.
+# Most features keep fewer dimensions than this, and one program serves them: a
+# matmul is hardly wider than the data (`at_width`), and what else is padded is
+# little beside the examples by components.
 SMALLEST_BUCKET = 128
 
 # Within a bucket, a matmul is as wide as the data but for an eighth of it, or
