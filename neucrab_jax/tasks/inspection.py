@@ -30,7 +30,8 @@ def _listed(faults: Mapping[pathlib.Path, str]) -> str:
     for path, fault in list(faults.items())[:_MOST_NAMED]
   ]
   rest = len(faults) - len(named)
-  return ''.join(named) + (f'\n  and {rest} more' if rest else '')
+  # A refusal is one line.
+  return ';'.join(named) + (f';\n  and {rest} more' if rest else '')
 
 
 class BadImagesError(ValueError):
