@@ -25,7 +25,7 @@ _DIGITS = 6
 
 
 class Score(Protocol):
-  """What is asked of a score: see `measures.Evaluation` and `record.Score`."""
+  """What is asked of a score: see `measures.Evaluation`, `score_record`."""
 
   @property
   def score(self) -> float: ...

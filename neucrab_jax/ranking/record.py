@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `Ranking` record and the `Score` records beside it, written and read.
+"""The `Ranking` record, written and read.
 
-A ranking is `ranking.json`, for people too `ranking.csv`; each score of it is a
-file of its own, from which an interrupted run goes on.
+It is `ranking.json`, for people too `ranking.csv` and `report.html`; each score
+of it is a file of its own (`score_record`).
 """
 
 import dataclasses
@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 
-from neucrab_jax import measures, storage
+from neucrab_jax import storage
 from neucrab_jax.environment import Environment
-from neucrab_jax.ranking import confidence
+from neucrab_jax.ranking import confidence, score_record
+from neucrab_jax.reports import ranking_page
 
 SCHEMA = 2
 # What the name of a step ends in, of which only the compiling is meant.
@@ -25,51 +25,6 @@ FILE = 'ranking.json'
 _TIED = 'Its score is shared: the order within the tie means nothing.'
 # Seconds are for people: a millisecond is as fine as anyone reads.
 _SECONDS_DIGITS = 3
-
-
-class Score(
-  msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
-):
-  """What a measure says of one checkpoint, kept for the next run.
-
-  Attributes:
-    key: SHA-256 of all that the score depends on.
-    score: larger is better.
-    score_std: as the measure's `spread` says; None where there is none.
-    score_stderr: how far the score of as many new examples, and of another
-      seed, would be; None where nothing is random.
-    influence: by example, as in `measures.Evaluation`; None if it was resampled
-      instead, or sees no examples.
-    noise: the part of `score_stderr` that is the measure's own randomness.
-    resamples: the scores of resampled examples, if it was.
-    seconds: that scoring took.
-    warnings: what a reader should know.
-    compile_seconds: that compiling for it took beside these.
-  """
-
-  key: str
-  score: float
-  score_std: float | None
-  score_stderr: float | None
-  influence: tuple[float, ...] | None
-  noise: float
-  resamples: tuple[float, ...]
-  seconds: float
-  warnings: tuple[str, ...]
-  compile_seconds: float = 0.0
-
-  @property
-  def stderr(self) -> float | None:
-    """What `confidence` asks for, as of a score that is no record yet."""
-    return self.score_stderr
-
-  def resampled(self) -> tuple[float, ...]:
-    """What the score would be on resampled examples, () where not known."""
-    if self.influence is None:
-      return self.resamples
-    return measures.first_order(
-      self.score, np.asarray(self.influence), noise=self.noise
-    )
 
 
 class Task(
@@ -128,9 +83,9 @@ class Entry(
   Attributes:
     rank: from 1.
     checkpoint: its name.
-    score: as in `Score`, like the next two.
-    score_std: see `Score`.
-    score_stderr: see `Score`.
+    score: as in `score_record.Score`, like the next two.
+    score_std: see there.
+    score_stderr: see there.
     feature_dim: D.
     seconds: by step, such as 'restore', 'extract' and 'score'; of compiling for
       one, as 'extract_compiling', apart.
@@ -175,7 +130,10 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Ranking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-  """`ranking.json`: checkpoints in the order in which a measure puts them."""
+  """`ranking.json`: checkpoints in the order in which a measure puts them.
+
+  In a notebook it shows itself as a table.
+  """
 
   schema: Literal[2]
   task: Task
@@ -185,6 +143,37 @@ class Ranking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   skipped: tuple[Skip, ...]
   failed: tuple[Failure, ...]
   environment: Environment
+
+  @property
+  def best(self) -> str:
+    """The checkpoint that comes first.
+
+    Raises:
+      ValueError: if none could be scored.
+    """
+    if not self.ranking:
+      raise ValueError(
+        'No checkpoint could be scored'
+        + ''.join(f'; {f.checkpoint}: {f.error}' for f in self.failed)
+      )
+    return self.ranking[0].checkpoint
+
+  def to_pandas(self) -> Any:
+    """A DataFrame of the columns of `ranking.csv`, which needs pandas."""
+    import pandas as pd
+
+    header, rows = _rows(self)
+    return pd.DataFrame(rows, columns=header)
+
+  def save(self, folder: str) -> None:
+    """Writes `ranking.json`, `ranking.csv` and `report.html` into a folder."""
+    opened = storage.open_workdir(folder)
+    write(opened, self)
+    page = ranking_page.render([self], config={})
+    storage.write_text(opened / 'report.html', page)
+
+  def _repr_html_(self) -> str:
+    return ranking_page.render_table(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +191,7 @@ class Scored:
   """
 
   checkpoint: str
-  score: Score
+  score: score_record.Score
   feature_dim: int
   seconds: Mapping[str, float]
   cached: bool
@@ -267,51 +256,26 @@ _COLUMNS = (
 )
 
 
-def to_csv(ranking: Ranking) -> str:
-  """The places as CSV, with a column for the seconds of each step."""
+def _rows(ranking: Ranking) -> tuple[list[str], list[list[Any]]]:
+  """The places, with a column for the seconds of each step."""
   # In the order they were taken, each once.
   steps = dict.fromkeys(
     step for entry in ranking.ranking for step in entry.seconds
   )
-  return storage.to_csv(
-    [*_COLUMNS, *(f'seconds_{step}' for step in steps)],
-    (
-      [
-        *(getattr(entry, column) for column in _COLUMNS),
-        *(entry.seconds.get(step) for step in steps),
-      ]
-      for entry in ranking.ranking
-    ),
-  )
+  return [*_COLUMNS, *(f'seconds_{step}' for step in steps)], [
+    [
+      *(getattr(entry, column) for column in _COLUMNS),
+      *(entry.seconds.get(step) for step in steps),
+    ]
+    for entry in ranking.ranking
+  ]
 
 
 def write(folder: pathlib.Path, ranking: Ranking) -> None:
   """Writes `ranking.json` and `ranking.csv`."""
   storage.write_json(folder / FILE, ranking)
-  storage.write_text(folder / 'ranking.csv', to_csv(ranking))
-
-
-def score_path(folder: pathlib.Path, checkpoint: str) -> pathlib.Path:
-  """Where the score of a checkpoint is, beside its ranking."""
-  return folder / 'scores' / f'{storage.file_name(checkpoint)}.json'
-
-
-def read_score(
-  file: pathlib.Path, *, key: str
-) -> tuple[Score | None, tuple[str, ...]]:
-  """A score that was found before from the same features and settings.
-
-  Returns:
-    The score, or None if there is none that can be trusted; and what a reader
-    of the ranking should know of that.
-  """
-  try:
-    score = storage.read_sealed(file, Score)
-  except FileNotFoundError:
-    return None, ()
-  except (OSError, storage.DamagedFileError) as error:
-    return None, (f'{error} It is made again.',)
-  return (score if score.key == key else None), ()
+  table = storage.to_csv(*_rows(ranking))
+  storage.write_text(folder / 'ranking.csv', table)
 
 
 def read(file: pathlib.Path) -> tuple[Ranking, dict[str, tuple[float, ...]]]:
@@ -329,10 +293,10 @@ def read(file: pathlib.Path) -> tuple[Ranking, dict[str, tuple[float, ...]]]:
   ranking = storage.read_json(file, Ranking)
   resamples = {}
   for entry in ranking.ranking:
-    beside = score_path(file.parent, entry.checkpoint)
+    beside = score_record.path(file.parent, entry.checkpoint)
     if beside.exists():
       try:
-        score = storage.read_sealed(beside, Score)
+        score = storage.read_sealed(beside, score_record.Score)
       except storage.DamagedFileError as error:
         raise storage.DamagedFileError(
           f'{error} Rank once more, which makes it again.'

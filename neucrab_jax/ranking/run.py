@@ -65,12 +65,15 @@ class Run:
   num_resamples: int
 
 
-def prepare(config: Config, workdir: str) -> Run:
+def prepare(
+  config: Config, workdir: str, found: candidates.Candidates | None = None
+) -> Run:
   """Checks all that can be checked before any long work.
 
   Args:
     config: as one of `configs/`.
     workdir: the folder for the results.
+    found: what is ranked, if not what the config says.
 
   Raises:
     ValueError: if the input is bad.
@@ -82,11 +85,12 @@ def prepare(config: Config, workdir: str) -> Run:
   if config.get('num_threads', 1) < 1:
     raise ValueError(f'num_threads must be positive, not {config.num_threads}.')
   folder = storage.open_workdir(workdir)
-  found = (
-    feature_files.find(config.features)
-    if config.get('features') or 'checkpoints' not in config
-    else candidates.from_checkpoints(config)
-  )
+  if found is None:
+    found = (
+      feature_files.find(config.features)
+      if config.get('features') or 'checkpoints' not in config
+      else candidates.from_checkpoints(config)
+    )
   scorers = tuple(
     scoring.Scorer(
       name,

@@ -23,7 +23,7 @@ from neucrab_jax import (
   storage,
 )
 from neucrab_jax.ops import pca
-from neucrab_jax.ranking import candidates, record
+from neucrab_jax.ranking import candidates, record, score_record
 
 
 class Scorer:
@@ -62,8 +62,8 @@ class Scorer:
     found = computed.features
     fingerprint = found.fingerprint()
     key = storage.digest(self._key, fingerprint)
-    file = record.score_path(self.folder, name)
-    score, told = record.read_score(file, key=key)
+    file = score_record.path(self.folder, name)
+    score, told = score_record.read(file, key=key)
     if score is None:
       score = self._score(computed, key=key)
       storage.write_sealed(file, score)
@@ -77,7 +77,9 @@ class Scorer:
       warnings=(*computed.warnings, *told),
     )
 
-  def _score(self, computed: candidates.Computed, *, key: str) -> record.Score:
+  def _score(
+    self, computed: candidates.Computed, *, key: str
+  ) -> score_record.Score:
     with compiling.watched() as watch:
       evaluation = measures.evaluate(
         self.measure,
@@ -86,7 +88,7 @@ class Scorer:
         num_resamples=self._num_resamples,
         **self.options,
       )
-    return record.Score(
+    return score_record.Score(
       key=key,
       score=evaluation.score,
       score_std=evaluation.std,

@@ -123,3 +123,15 @@ def render(
     agreement=_agreement(scored) if len(scored) > 1 else [],
     config=config,
   )
+
+
+def render_table(ranking: record.Ranking) -> str:
+  """Renders the places alone, as a part of some other page."""
+  return page.render(
+    'ranking_table.html.j2',
+    ranking=ranking,
+    spans=_intervals(ranking) if ranking.ranking else [],
+    advice=comparison.advice(ranking),
+    percent=comparison.percent,
+    config={},
+  )

@@ -5,12 +5,13 @@ from neucrab_jax import environment, storage
 from neucrab_jax.finetuning import record as accuracy_record
 from neucrab_jax.finetuning.protocol import Protocol
 from neucrab_jax.ranking import record as ranking_record
+from neucrab_jax.ranking import score_record
 
 ENVIRONMENT = environment.current(seed=0)
 
 
 def make_score(score, resamples):
-  return ranking_record.Score(
+  return score_record.Score(
     key='',
     score=score,
     score_std=None,

@@ -7,8 +7,7 @@ import pytest
 from neucrab_jax import checkpoints, input_files, storage
 from neucrab_jax.benchmark import alignment
 from neucrab_jax.finetuning import known_accuracies
-from neucrab_jax.ranking import predictions
-from neucrab_jax.ranking import record as ranking_record
+from neucrab_jax.ranking import predictions, score_record
 from tests.benchmark import record_files
 
 SCORES = 'checkpoint,m\na,1\nb,2\nc,3\nd,4\n'
@@ -166,7 +165,7 @@ def test_a_ranking_brings_its_seconds_resamples_and_failures(write, tmp_path):
     ('b', 7.0, (7.0,)),  # Of another score than the ranking's.
   ):
     storage.write_sealed(
-      ranking_record.score_path(folder, name),
+      score_record.path(folder, name),
       record_files.make_score(score, resamples),
     )
   (aligned,) = align(file, write('a', ACCURACIES + 'e,.5\n'))

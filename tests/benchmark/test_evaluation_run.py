@@ -12,7 +12,7 @@ from configs import evaluate as evaluate_config
 from configs import published as published_config
 from neucrab_jax import checkpoints, storage
 from neucrab_jax.benchmark import analysis, cost, metrics, run
-from neucrab_jax.ranking import record as ranking_record
+from neucrab_jax.ranking import score_record
 from tests.benchmark import record_files
 
 NAMES = tuple('abcdefgh')
@@ -121,7 +121,7 @@ def files(tmp_path):
       for name, score in zip(NAMES, scores, strict=True):
         resamples = score + 0.05 * rng.standard_normal(20)
         storage.write_sealed(
-          ranking_record.score_path(folder, name),
+          score_record.path(folder, name),
           record_files.make_score(score, resamples),
         )
       ranking = record_files.make_ranking(
