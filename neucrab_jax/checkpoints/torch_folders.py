@@ -143,7 +143,9 @@ def _build(path: str, checkpoint: spec.Checkpoint) -> backbone_lib.Backbone:
   config = _read_config(folder / _CONFIG)
   described = torch_configs.read(config)
   with safetensors_files.opened(files) as weights:
-    sources, skipped = torch_names.sort(weights.shapes, described.library)
+    sources, skipped = torch_names.sort(
+      weights.shapes, described.library, described.architecture
+    )
     module = pytorch.build(
       pytorch.Layout(
         {name: source.shape for name, source in sources.items()},

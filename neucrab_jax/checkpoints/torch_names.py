@@ -64,21 +64,67 @@ _RULES: tuple[_Rule, ...] = (
   (r'^head\.(layernorm)\.', 'attn_pool.norm.'),
   (r'^head\.mlp\.', 'attn_pool.mlp.'),
   (r'^(post_)?layernorm\.', 'norm.'),
-  # Convolutional networks.
+  (r'^(cls_)?classifier\.', 'head.'),
+  (r'^distillation_classifier\.', 'head_dist.'),
+)  # fmt: skip
+
+# What only some of its types of models have.
+_HEAD: tuple[_Rule, ...] = ((r'^classifier\.(1\.)?', 'head.fc.'),)
+_CONVNEXT: tuple[_Rule, ...] = (
+  (r'^embeddings\.patch_embeddings\.', 'stem.0.'),
+  (r'^embeddings\.layernorm\.', 'stem.1.'),
+  (r'^encoder\.(stages\.\d+)\.downsampling_layer\.', r'\1.downsample.'),
+  (r'^encoder\.(stages\.\d+)\.layers\.', r'\1.blocks.'),
+  (r'\.dwconv\.', '.conv_dw.'),
+  (r'\.layernorm\.', '.norm.'),
+  (r'\.pwconv(\d)\.', r'.mlp.fc\1.'),
+  (r'\.grn\.', '.mlp.grn.'),
+  (r'\.layer_scale_parameter$', '.gamma'),
+  (r'^layernorm\.', 'head.norm.'),
+  *_HEAD,
+)
+_RESNET: tuple[_Rule, ...] = (
   (r'^embedder\.embedder\.convolution\.', 'conv1.'),
   (r'^embedder\.embedder\.normalization\.', 'bn1.'),
-  _next(r'^encoder\.stages\.(\d+)\.layers(?=\.\d+\.(layer|shortcut)\.)',
-        'layer'),
+  _next(r'^encoder\.stages\.(\d+)\.layers', 'layer'),
   _next(r'\.layer\.(\d)(?=\.convolution\.)', '.conv'),
   _next(r'\.layer\.(\d)(?=\.normalization\.)', '.bn'),
   (r'\.shortcut\.convolution\.', '.downsample.0.'),
   (r'\.shortcut\.normalization\.', '.downsample.1.'),
   (r'\.(convolution|normalization)\.', '.'),
-  # Heads.
-  (r'^(cls_)?classifier\.(?!1\.)', 'head.'),
-  (r'^distillation_classifier\.', 'head_dist.'),
   (r'^classifier\.1\.', 'fc.'),
-)  # fmt: skip
+)
+_REGNET: tuple[_Rule, ...] = (
+  (r'^embedder\.embedder\.', 'stem.'),
+  _next(r'^encoder\.stages\.(\d+)(?=\.)', 's'),
+  _next(r'\.layers\.(\d+)(?=\.)', '.b'),
+  (r'\.layer\.2\.attention\.0\.', '.se.fc1.'),
+  (r'\.layer\.2\.attention\.2\.', '.se.fc2.'),
+  (r'\.layer\.3\.', '.layer.2.'),
+  _next(r'\.layer\.(\d)(?=\.)', '.conv'),
+  (r'\.shortcut\.', '.downsample.'),
+  (r'\.convolution\.', '.conv.'),
+  (r'\.normalization\.', '.bn.'),
+  *_HEAD,
+)
+_SWIN: tuple[_Rule, ...] = (
+  (r'^embeddings\.norm\.', 'patch_embed.norm.'),
+  (r'^encoder\.layers\.', 'layers.'),
+  (r'\.attention\.self\.(relative_position_bias_table)$', r'.attn.\1'),
+  *_HEAD,
+)
+_RULES_BY_TYPE = {
+  'convnext': _CONVNEXT,
+  'convnextv2': _CONVNEXT,
+  'resnet': _RESNET,
+  'regnet': _REGNET,
+  'swin': _SWIN,
+}
+
+# timm's first Swins, and transformers', merge places at a stage's end; timm's
+# now do it at the beginning of the next.
+_MERGING = re.compile(r'layers\.(\d+)\.downsample\.')
+_FIRST_MERGING = 'layers.0.downsample.reduction.weight'
 
 # Tokens and positions, which some networks store without their first axes.
 _TOKENS = ('cls_token', 'dist_token', 'reg_token', 'pos_embed')
@@ -111,12 +157,22 @@ class Source:
     return array.reshape(self.shape)
 
 
-def _renamed(name: str) -> str:
+def _renamed(name: str, kind: str) -> str:
   """A name of transformers as timm's."""
-  name = _PREFIX.sub('', name, count=1) if _PREFIX.match(name) else name
-  for pattern, replacement in _RULES:
+  name = _PREFIX.sub('', name, count=1)
+  for pattern, replacement in (*_RULES_BY_TYPE.get(kind, ()), *_RULES):
     name = re.sub(pattern, replacement, name)
   return name
+
+
+def _merging_first(sources: dict[str, Source]) -> dict[str, Source]:
+  """With Swin's merging where timm has it now."""
+  if _FIRST_MERGING not in sources:
+    return sources
+  return {
+    _MERGING.sub(lambda m: f'layers.{int(m[1]) + 1}.downsample.', name): source
+    for name, source in sources.items()
+  }
 
 
 def _with_tokens(name: str, shape: Shape) -> Shape:
@@ -125,11 +181,13 @@ def _with_tokens(name: str, shape: Shape) -> Shape:
   return shape
 
 
-def _from_transformers(shapes: Mapping[str, Shape]) -> dict[str, Source]:
+def _from_transformers(
+  shapes: Mapping[str, Shape], kind: str
+) -> dict[str, Source]:
   sources: dict[str, Source] = {}
   heads: dict[str, dict[str, str]] = {}
   for stored, shape in shapes.items():
-    name = _renamed(stored)
+    name = _renamed(stored, kind)
     if found := _QKV.fullmatch(name):
       heads.setdefault(f'{found[1]}.qkv.{found[3]}', {})[found[2]] = stored
     elif (found := _IN_PROJ.fullmatch(name)) and shape and shape[0] % 3 == 0:
@@ -156,13 +214,14 @@ def _from_transformers(shapes: Mapping[str, Shape]) -> dict[str, Source]:
 
 
 def sort(
-  shapes: Mapping[str, Shape], library: str
+  shapes: Mapping[str, Shape], library: str, kind: str = ''
 ) -> tuple[dict[str, Source], tuple[str, ...]]:
   """Sorts the variables of a checkpoint.
 
   Args:
     shapes: of all of them.
     library: whose spelling it is, 'timm' or 'transformers'.
+    kind: of transformers, the type of the model.
 
   Returns:
     The variables of the network by timm's names, and the names of what is none.
@@ -182,8 +241,9 @@ def sort(
   skipped = tuple(sorted(filter(is_skipped, shapes)))
   kept = {name: shapes[name] for name in shapes if not is_skipped(name)}
   if library == 'transformers':
-    return _from_transformers(kept), skipped
-  return {name: Source((name,), shape) for name, shape in kept.items()}, skipped
+    return _merging_first(_from_transformers(kept, kind)), skipped
+  sources = {name: Source((name,), shape) for name, shape in kept.items()}
+  return _merging_first(sources), skipped
 
 
 # The last part of a variable's path in Flax, and of its name in PyTorch.

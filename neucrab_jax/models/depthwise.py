@@ -24,14 +24,9 @@ from neucrab_jax.typing import Array
 Padding = str | Sequence[tuple[int, int]]
 
 
-def shifted(
-  x: Float[Array, 'B H W C'],
-  kernel: Float[Array, 'h w C M'],
-  *,
-  stride: int,
-  padding: Padding = 'SAME',
-) -> Float[Array, 'B _ _ C*M']:
-  """As `depthwise_conv`, a multiply-add for each place of the kernel."""
+def _multiply_add(
+  x: Array, kernel: Array, stride: int, padding: Padding
+) -> Any:
   height, width, channels, multiplier = kernel.shape
   seen = slim.windows(x, (height, width), (stride, stride), padding)
   places = kernel.reshape(-1, channels, multiplier)
@@ -40,6 +35,79 @@ def shifted(
     for window, place in zip(seen, places, strict=True)
   )
   return total.reshape(*total.shape[:3], channels * multiplier)
+
+
+# The gradient of so many shifted copies would be as many programs.
+_multiply_add_once = jax.custom_vjp(_multiply_add, nondiff_argnums=(2, 3))
+
+
+def _forward(x: Array, kernel: Array, stride: int, padding: Padding) -> Any:
+  return _multiply_add(x, kernel, stride, padding), (x, kernel)
+
+
+def _backward(
+  stride: int, padding: Padding, inputs: tuple[Any, Any], gradient: Any
+) -> tuple[Any, Any]:
+  """By x, a convolution with the mirrored kernel; by the kernel, a loop."""
+  x, kernel = inputs
+  size = kernel.shape[:2]
+  assert not isinstance(padding, str)
+  last = stride - 1
+  between = jax.lax.pad(
+    gradient,
+    jnp.zeros((), gradient.dtype),
+    [(0, 0, 0), (0, 0, last), (0, 0, last), (0, 0, 0)],
+  )
+  around = [
+    (side - 1 - before, length + before - spread)
+    for side, (before, _), length, spread in zip(
+      size, padding, x.shape[1:3], between.shape[1:3], strict=True
+    )
+  ]
+  by_x = _multiply_add(
+    jax.lax.pad(
+      between,
+      jnp.zeros((), gradient.dtype),
+      [(0, 0, 0), *((low, high, 0) for low, high in around), (0, 0, 0)],
+    ),
+    kernel[::-1, ::-1],
+    1,
+    ((0, 0), (0, 0)),
+  )
+  padded = jnp.pad(x, [(0, 0), *padding, (0, 0)])
+  lengths = between.shape[1:3]
+
+  def by_place(place: jax.Array) -> jax.Array:
+    window = jax.lax.dynamic_slice(
+      padded,
+      (0, place // size[1], place % size[1], 0),
+      (len(x), *lengths, x.shape[-1]),
+    )
+    return jnp.sum(window[:, ::stride, ::stride] * gradient, axis=(0, 1, 2))
+
+  by_kernel = jax.lax.map(by_place, jnp.arange(size[0] * size[1]))
+  return by_x, by_kernel.reshape(kernel.shape)
+
+
+_multiply_add_once.defvjp(_forward, _backward)
+
+
+def shifted(
+  x: Float[Array, 'B H W C'],
+  kernel: Float[Array, 'h w C M'],
+  *,
+  stride: int,
+  padding: Padding = 'SAME',
+) -> Float[Array, 'B _ _ C*M']:
+  """As `depthwise_conv`, a multiply-add for each place of the kernel."""
+  size = kernel.shape[:2]
+  if kernel.shape[-1] != 1:
+    return _multiply_add(x, kernel, stride, padding)
+  if isinstance(padding, str):
+    padding = jax.lax.padtype_to_pads(
+      x.shape[1:3], size, (stride, stride), padding
+    )
+  return _multiply_add_once(x, kernel, stride, tuple(map(tuple, padding)))
 
 
 def grouped(

@@ -20,8 +20,10 @@ from neucrab_jax.typing import Array
 # Channels of a group from which on XLA's own is as fast.
 _MANY = 16
 
-# Channels of the groups side by side: the fastest, and where they don't divide.
-_BEST, _MOST = 32, 64
+# Channels of the groups side by side, and how many such convolutions, each of
+# which is to be compiled.
+_FEWEST, _MOST = 16, 64
+_MOST_PARTS = 8
 
 _ORDER = ('NHWC', 'HWIO', 'NHWC')
 
@@ -30,12 +32,16 @@ def _together(groups: int, channels: int) -> int:
   """How many groups of so many channels to convolve at once."""
   if channels >= _MANY:
     return 1
-  divisors = [n for n in range(1, groups + 1) if groups % n == 0]
-  for most in (_BEST, _MOST):
-    best = max(n for n in divisors if n == 1 or n * channels <= most)
-    if best > 1:
-      return best
-  return 1
+  return next(
+    (
+      n
+      for n in range(2, groups + 1)
+      if groups % n == 0
+      and _FEWEST <= n * channels <= _MOST
+      and groups // n <= _MOST_PARTS
+    ),
+    1,
+  )
 
 
 def _conv(

@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 from neucrab_jax import checkpoints
+from neucrab_jax.checkpoints import backbone as backbone_lib
 from tests.checkpoints import torch_files
+from tests.models import quick
 
 _TOLERANCE = 2e-5
+
+# One program of a network, and its two runs, are quick to compile.
+_APPLY = quick.jit(
+  lambda module, variables, images: module.apply(variables, images),
+  static_argnums=0,
+)
 
 
 def _error(found, wanted):
@@ -21,7 +29,8 @@ def _error(found, wanted):
 @pytest.mark.parametrize(
   'name', sorted(file.stem for file in torch_files.FOLDER.glob('*.npz'))
 )
-def test_computes_what_the_original_does(name, tmp_path):
+def test_computes_what_the_original_does(name, tmp_path, monkeypatch):
+  monkeypatch.setattr(backbone_lib, '_apply', _APPLY)
   backbone = checkpoints.restore(str(torch_files.write(tmp_path / 'x', name)))
   wanted = np.load(torch_files.FOLDER / f'{name}.npz')
   images = torch_files.images(torch_files.manifest(name)['size'])

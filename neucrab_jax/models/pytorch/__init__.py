@@ -33,6 +33,19 @@ _FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     r'(\d+[cdst]?)?(_\d+|_\d+x\d+d)?',
     ('resnet',),
   ),
+  'convnext': (
+    r'(test_)?convnext(v2)?_(?!.*(hnf|ols|rms|zepto|mlp|clip)).*',
+    ('convnext', 'convnextv2'),
+  ),
+  'efficientnet': (
+    r'(test_efficientnet|(tf_)?efficientnet_(b\d|l2|lite\d|e[sml])(_pruned)?'
+    r'|(tf_)?efficientnetv2_(?!.*gn).*|mobilenetv2_\d+d?'
+    r'|(tf_)?mobilenetv3_(rw|(small|large)_(minimal_)?\d+d?))',
+    (),
+  ),
+  'swin': (r'swin_(tiny|small|base|large|s3).*', ('swin',)),
+  'regnet': (r'regnet[xy]_.*', ('regnet',)),
+  'densenet': (r'(tv_)?densenet\d+', ()),
 }
 
 

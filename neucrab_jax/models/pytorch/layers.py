@@ -9,77 +9,23 @@ variable's path joined by dots is its name there; only the last part differs:
 Axes: B batch, H, W space, C, D channels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 from jaxtyping import Float
 
 from neucrab_jax.models import depthwise, grouped, slim
+from neucrab_jax.models.pytorch.activations import Activation, gelu
 from neucrab_jax.typing import Array
-
-Activation = Callable[[Any], Any]
 
 # torch.nn.BatchNorm2d's; its momentum is the share of what is new.
 EPSILON = 1e-5
 DECAY = 0.9
 
-# Of a GELU by a sigmoid, as OpenAI's CLIP has it.
-_QUICK = 1.702
-
 _ORDER = ('NHWC', 'HWIO', 'NHWC')
-
-
-def gelu(x: Array) -> Any:
-  return nn.gelu(x, approximate=False)
-
-
-def gelu_tanh(x: Array) -> Any:
-  return nn.gelu(x, approximate=True)
-
-
-def quick_gelu(x: Array) -> Any:
-  return x * nn.sigmoid(_QUICK * x)
-
-
-def hard_sigmoid(x: Array) -> Any:
-  return nn.relu6(x + 3) * (1 / 6)
-
-
-def hard_swish(x: Array) -> Any:
-  return x * hard_sigmoid(x)
-
-
-# By the names of timm and transformers.
-ACTIVATIONS: Mapping[str, Activation] = {
-  'gelu': gelu,
-  'gelu_pytorch_tanh': gelu_tanh,
-  'gelu_new': gelu_tanh,
-  'gelu_tanh': gelu_tanh,
-  'quick_gelu': quick_gelu,
-  'relu': nn.relu,
-  'relu6': nn.relu6,
-  'silu': nn.silu,
-  'swish': nn.silu,
-  'hard_swish': hard_swish,
-}
-
-
-def activation_name(name: object) -> str:
-  """Of an activation that is known.
-
-  Raises:
-    ValueError: if it is not.
-  """
-  if name not in ACTIVATIONS:
-    raise ValueError(
-      f'its activation {name!r} is not known; known are '
-      f'{", ".join(ACTIVATIONS)}'
-    )
-  return str(name)
 
 
 class Conv(nn.Module):
@@ -111,6 +57,7 @@ class Conv(nn.Module):
       'kernel',
       initializers.he_normal(),
       (size, size, channels // self.groups, self.features),
+      jnp.float32,
     )
     if self.groups == channels == self.features:
       kernel = kernel.reshape(size, size, channels, 1)
@@ -131,8 +78,54 @@ class Conv(nn.Module):
         precision=slim.PRECISION,
       )
     if self.use_bias:
-      x = x + self.param('bias', initializers.zeros, (self.features,))
+      x = x + self.param(
+        'bias', initializers.zeros, (self.features,), jnp.float32
+      )
     return x
+
+
+class PatchConv(nn.Module):
+  """A convolution whose stride is its kernel: a product with each patch.
+
+  What is less than a patch, at the right and below, is left out.
+
+  Attributes:
+    features: the channels it makes.
+    size: of a patch's sides.
+    use_bias: whether there is one.
+  """
+
+  features: int
+  size: int
+  use_bias: bool = True
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'B H W C']) -> Float[Array, 'B _ _ _']:
+    b, height, width, channels = x.shape
+    size = self.size
+    rows, columns = height // size, width // size
+    if not rows or not columns:
+      raise ValueError(
+        f'of {height}×{width} places there is no patch of {size}×{size}'
+      )
+    x = x[:, : rows * size, : columns * size]
+    x = x.reshape(b, rows, size, columns, size, channels).swapaxes(2, 3)
+    kernel = self.param(
+      'kernel',
+      initializers.lecun_normal(),
+      (size, size, channels, self.features),
+      jnp.float32,
+    )
+    flat = jnp.matmul(
+      x.reshape(b * rows * columns, -1),
+      kernel.reshape(-1, self.features),
+      precision=slim.PRECISION,
+    )
+    if self.use_bias:
+      flat = flat + self.param(
+        'bias', initializers.zeros, (self.features,), jnp.float32
+      )
+    return flat.reshape(b, rows, columns, self.features)
 
 
 class BatchNorm(nn.Module):
@@ -151,10 +144,14 @@ class BatchNorm(nn.Module):
     self, x: Float[Array, 'B H W C'], *, train: bool
   ) -> Float[Array, 'B H W C']:
     width = x.shape[-1]
-    scale = self.param('scale', initializers.ones, (width,))
-    bias = self.param('bias', initializers.zeros, (width,))
-    means = self.variable('batch_stats', 'mean', jnp.zeros, (width,))
-    variances = self.variable('batch_stats', 'var', jnp.ones, (width,))
+    scale = self.param('scale', initializers.ones, (width,), jnp.float32)
+    bias = self.param('bias', initializers.zeros, (width,), jnp.float32)
+    means = self.variable(
+      'batch_stats', 'mean', jnp.zeros, (width,), jnp.float32
+    )
+    variances = self.variable(
+      'batch_stats', 'var', jnp.ones, (width,), jnp.float32
+    )
     mean, variance = means.value, variances.value
     if train:
       mean = jnp.mean(x, axis=(0, 1, 2))
@@ -165,7 +162,7 @@ class BatchNorm(nn.Module):
         fresh = 1 - self.decay
         means.value = self.decay * means.value + fresh * mean
         variances.value = self.decay * variances.value + fresh * unbiased
-    scale = scale * jax.lax.rsqrt(variance + self.epsilon)
+    scale = scale * (1 / jnp.sqrt(variance + self.epsilon))
     return x * scale + (bias - mean * scale)
 
 
@@ -188,14 +185,19 @@ class Dense(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, '*B C']) -> Float[Array, '*B _']:
     kernel = self.param(
-      'kernel', initializers.lecun_normal(), (x.shape[-1], self.features)
+      'kernel',
+      initializers.lecun_normal(),
+      (x.shape[-1], self.features),
+      jnp.float32,
     )
     # Of two axes, the product is the faster one on a CPU.
     flat = jnp.matmul(
       x.reshape(-1, x.shape[-1]), kernel, precision=slim.PRECISION
     )
     if self.use_bias:
-      flat = flat + self.param('bias', initializers.zeros, (self.features,))
+      flat = flat + self.param(
+        'bias', initializers.zeros, (self.features,), jnp.float32
+      )
     return flat.reshape(*x.shape[:-1], self.features)
 
 
@@ -227,7 +229,9 @@ class Scale(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, '*B C']) -> Float[Array, '*B C']:
-    return x * self.param(self.variable, initializers.ones, (x.shape[-1],))
+    return x * self.param(
+      self.variable, initializers.ones, (x.shape[-1],), jnp.float32
+    )
 
 
 class Mlp(nn.Module):

@@ -13,11 +13,15 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from flax.linen import initializers
 from jaxtyping import Float
 
-from neucrab_jax.models import outputs, slim
-from neucrab_jax.models.pytorch import layers, positions, vit_blocks
+from neucrab_jax.models import outputs
+from neucrab_jax.models.pytorch import (
+  activations,
+  layers,
+  positions,
+  vit_blocks,
+)
 from neucrab_jax.models.pytorch.layout import Layout, UnsupportedError
 from neucrab_jax.typing import Array
 
@@ -35,30 +39,6 @@ _TANH = ('patch32_siglip', 'large_patch16_siglip_512', 'so400m_patch16_siglip',
 # What becomes of the tokens: the class token; its mean with the distilled one;
 # the mean of the patches; attention; the class token beside the mean.
 POOLS = ('token', 'distilled', 'avg', 'map', 'token_and_mean')
-
-
-class _Projection(nn.Module):
-  """The kernel of a convolution, as a product with each whole patch."""
-
-  width: int
-  patch_size: int
-  use_bias: bool
-
-  @nn.compact
-  def __call__(self, patches: Float[Array, 'B T _']) -> Float[Array, 'B T D']:
-    kernel = self.param(
-      'kernel',
-      initializers.lecun_normal(),
-      (self.patch_size, self.patch_size, 3, self.width),
-    )
-    flat = jnp.matmul(
-      patches.reshape(-1, patches.shape[-1]),
-      kernel.reshape(-1, self.width),
-      precision=slim.PRECISION,
-    )
-    if self.use_bias:
-      flat = flat + self.param('bias', initializers.zeros, (self.width,))
-    return flat.reshape(*patches.shape[:2], self.width)
 
 
 class VisionTransformer(nn.Module):
@@ -106,25 +86,19 @@ class VisionTransformer(nn.Module):
   stochastic_depth: float = 0.0
 
   def _patches(self, images: Float[Array, 'B H W 3']) -> Array:
-    """[B, T, D]; what is less than a patch at the right and below is left."""
-    p = self.patch_size
-    rows, columns = images.shape[1] // p, images.shape[2] // p
-    if not rows or rows != columns:
-      raise ValueError(
-        f'images of {images.shape[1:3]} pixels are no square of patches of {p}'
-      )
-    cut = images[:, : rows * p, : columns * p]
-    patches = cut.reshape(-1, rows, p, columns, p, 3).swapaxes(2, 3)
-    projection = _Projection(
-      self.width, p, self.patch_bias, name='patch_embed.proj'
-    )
-    return projection(patches.reshape(-1, rows * columns, p * p * 3))
+    """[B, T, D]"""
+    x = layers.PatchConv(
+      self.width, self.patch_size, self.patch_bias, name='patch_embed.proj'
+    )(images)
+    if x.shape[1] != x.shape[2]:
+      raise ValueError(f'images of {images.shape[1:3]} pixels are not square')
+    return x.reshape(len(x), -1, self.width)
 
   def _tokens(self, patches: Float[Array, 'B T D']) -> Array:
     """All tokens, with their positions."""
     side = math.isqrt(patches.shape[1])
     shape = (1, self.num_positions, self.width)
-    learnt = self.param('pos_embed', vit_blocks.TOKEN, shape)[0]
+    learnt = self.param('pos_embed', vit_blocks.TOKEN, shape, jnp.float32)[0]
     grid = positions.resize(
       learnt[self.embedded :], side, antialias=self.antialias
     )
@@ -133,7 +107,9 @@ class VisionTransformer(nn.Module):
       return x
     before = jnp.concatenate(
       [
-        self.param(name, vit_blocks.TOKEN, (1, count, self.width))[0]
+        self.param(name, vit_blocks.TOKEN, (1, count, self.width), jnp.float32)[
+          0
+        ]
         for name, count in self.prefix
       ]
     )
@@ -215,7 +191,7 @@ def _block(layout: Layout, scope: str, num_heads: int) -> vit_blocks.Block:
     num_heads=num_heads,
     hidden=hidden,
     epsilon=options.get('norm_eps', _EPSILON_CLIP if pre_norm else _EPSILON),
-    activation='silu' if gated else layers.activation_name(activation),
+    activation='silu' if gated else activations.known(activation),
     gated=gated,
     layer_scale=layout.has(f'{scope}.ls1'),
     qkv_bias=f'{scope}.attn.qkv.bias' in layout,

@@ -14,7 +14,7 @@ from flax.linen import initializers
 from jaxtyping import Float
 
 from neucrab_jax.models import slim
-from neucrab_jax.models.pytorch import layers
+from neucrab_jax.models.pytorch import activations, layers
 from neucrab_jax.typing import Array
 
 TOKEN = initializers.normal(0.02)
@@ -28,7 +28,7 @@ class Block:
     num_heads: N.
     hidden: channels within the MLP.
     epsilon: of the layer norms.
-    activation: a name of `layers.ACTIVATIONS`.
+    activation: a name of `activations.BY_NAME`.
     gated: whether the MLP is SwiGLU.
     layer_scale: whether branches are scaled.
     qkv_bias: whether queries, keys and values have one.
@@ -114,7 +114,7 @@ class TransformerBlock(nn.Module):
       _Attention(block, name='attn'),
       layers.Mlp(
         block.hidden,
-        layers.ACTIVATIONS[block.activation],
+        activations.BY_NAME[block.activation],
         block.dropout,
         block.gated,
         name='mlp',
@@ -139,7 +139,7 @@ class AttentionPool(nn.Module):
     self, x: Float[Array, 'B T D'], *, train: bool
   ) -> Float[Array, 'B D']:
     width, block = x.shape[-1], self.block
-    latent = self.param('latent', TOKEN, (1, 1, width))
+    latent = self.param('latent', TOKEN, (1, 1, width), jnp.float32)
     queries = layers.Dense(width, name='q')(latent)
     (queries,) = split_heads(queries, 1, block.num_heads)
     keys, values = split_heads(
@@ -147,6 +147,6 @@ class AttentionPool(nn.Module):
     )
     x = layers.Dense(width, name='proj')(attend(queries, keys, values))
     y = layers.layer_norm(block.epsilon, 'norm')(x)
-    activation = layers.ACTIVATIONS[block.activation]
+    activation = activations.BY_NAME[block.activation]
     y = layers.Mlp(block.hidden, activation, name='mlp')(y, train=train)
     return (x + y)[:, 0]
