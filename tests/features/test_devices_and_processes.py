@@ -13,6 +13,7 @@ import pytest
 import small
 
 from neucrab_jax import features
+from tests import quick
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _TIMEOUT = 120
@@ -26,6 +27,7 @@ def start(folder, options, *, devices=1):
     'JAX_PLATFORMS': 'cpu',
     'PYTHONPATH': str(_ROOT),
     'XLA_FLAGS': flag,
+    'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
   }
   return subprocess.Popen(
     [sys.executable, small.__file__, folder, json.dumps(options)],
@@ -81,11 +83,12 @@ def assert_same(found, expected):
 
 
 def extract_here(num_examples):
-  return features.extract(
-    small.make_backbone(),
-    small.make_examples(num_examples),
-    batch_size=num_examples,
-  )
+  with quick.programs():
+    return features.extract(
+      small.make_backbone(),
+      small.make_examples(num_examples),
+      batch_size=num_examples,
+    )
 
 
 def test_the_size_of_a_batch_does_not_matter():

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import small_trainers
 
+from tests import quick
+
 _ROOT = pathlib.Path(__file__).parents[2]
 _TIMEOUT = 300
 _OPTIONS = {'steps': 6}
@@ -29,6 +31,7 @@ def start(out, *, devices, **options):
       **os.environ,
       'PYTHONPATH': str(_ROOT),
       'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+      'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
     },
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
@@ -48,7 +51,8 @@ def finish(processes):
 
 @pytest.fixture(scope='module')
 def one_device():
-  return small_trainers.train_images(_OPTIONS['steps'])
+  with quick.programs():
+    return small_trainers.train_images(_OPTIONS['steps'])
 
 
 def assert_same(curve, wanted):
