@@ -52,9 +52,6 @@ def get_config(
   del config.rank.checkpoints, config.rank.task.name
   # Those that fine-tuning had, too.
   config.rank.task.num_examples = 200
-  # Measures that score a checkpoint at once. Compiling takes most of the time,
-  # and one core for each program.
-  config.rank.num_threads = 2
 
   # For intervals, p-values and comparisons: as many as a minute has room for.
   config.num_resamples = 2_000

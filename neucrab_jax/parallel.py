@@ -25,6 +25,11 @@ def is_primary() -> bool:
   return jax.process_index() == 0
 
 
+def num_processes() -> int:
+  """How many processes work together."""
+  return jax.process_count()
+
+
 def round_up(size: int, *, multiple: int) -> int:
   return -(-size // multiple) * multiple
 

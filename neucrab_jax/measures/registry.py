@@ -59,6 +59,11 @@ def variant(name: str, options: Mapping[str, Any]) -> str:
   return f'{options["variant"]} ({variants[options["variant"]]})'
 
 
+def trains(name: str) -> bool:
+  """Whether a measure trains the checkpoint itself."""
+  return 'fine_tune' in find(name).parameters
+
+
 def spread(name: str) -> str:
   """What a measure's `std` is, such as 'standard deviation over seeds'."""
   return find(name).spread

@@ -21,8 +21,8 @@ from jaxtyping import Float, Int, Real
 
 from neucrab_jax.typing import Array
 
-# Spectra that are kept: of one checkpoint as it is, centred and standardised.
-_KEPT = 3
+# Of spectra that are kept, beside the one that is asked for.
+_KEPT_BYTES = 1 << 28
 
 # An offset so many times the spread leaves nothing of it in a Gram matrix.
 _DWARFING = 1e4
@@ -123,16 +123,29 @@ def _decompose(x: np.ndarray) -> Spectrum:
     return Spectrum(np.ascontiguousarray(left[:, kept]), values)
   # The smaller of the two Gram matrices.
   gram = x @ x.T if d > n else x.T @ x
-  values, vectors = scipy.linalg.eigh(gram, driver='evd', check_finite=False)
+  # NumPy lets other threads go on meanwhile; SciPy does not.
+  values, vectors = np.linalg.eigh(gram)
   kept = values > rank_tolerance(values, max(n, d))
   values, vectors = values[kept][::-1], vectors[:, kept][:, ::-1]
   left = vectors if d > n else (x @ vectors) / np.sqrt(values)
   return Spectrum(np.ascontiguousarray(left), values * unit * unit)
 
 
+class _Kept:
+  """A spectrum, once it is known; who asks meanwhile waits for it alone."""
+
+  def __init__(self):
+    self.lock = threading.Lock()
+    self.spectrum: Spectrum | None = None
+
+  @property
+  def nbytes(self) -> int:
+    return self.spectrum.left.nbytes if self.spectrum else 0
+
+
 # Measures of one run decompose the same features; what is kept is found by the
 # bytes of the features, so that it can't be stale.
-_kept: collections.OrderedDict[tuple[str, bytes], Spectrum] = (
+_kept: collections.OrderedDict[tuple[str, bytes], _Kept] = (
   collections.OrderedDict()
 )
 _lock = threading.Lock()
@@ -153,9 +166,13 @@ def spectrum(
   content.update(repr((x.shape, x.dtype)).encode())
   key = prepare.__name__, content.digest()
   with _lock:
-    if key not in _kept:
-      _kept[key] = _decompose(prepare(x))
-      while len(_kept) > _KEPT:
-        _kept.popitem(last=False)
+    kept = _kept.setdefault(key, _Kept())
     _kept.move_to_end(key)
-    return _kept[key]
+    while (
+      len(_kept) > 1 and sum(k.nbytes for k in _kept.values()) > _KEPT_BYTES
+    ):
+      _kept.popitem(last=False)
+  with kept.lock:
+    if kept.spectrum is None:
+      kept.spectrum = _decompose(prepare(x))
+    return kept.spectrum

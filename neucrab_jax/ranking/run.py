@@ -82,8 +82,10 @@ def prepare(
   num_resamples = config.get('num_resamples', 0)
   measures.check_num_resamples(num_resamples)
   measures.check_seed(config.seed)
-  if config.get('num_threads', 1) < 1:
-    raise ValueError(f'num_threads must be positive, not {config.num_threads}.')
+  if config.num_threads < 0:
+    raise ValueError(
+      f'num_threads must not be negative, but is {config.num_threads}.'
+    )
   folder = storage.open_workdir(workdir)
   if found is None:
     found = (
@@ -133,7 +135,7 @@ def score(run: Run, bar: progress.Bar) -> Ranked:
     run.candidates.candidates,
     run.scorers,
     bar,
-    num_threads=run.config.get('num_threads', 1),
+    num_threads=run.config.num_threads,
   )
   rankings, predicted = {}, []
   for scorer in run.scorers:

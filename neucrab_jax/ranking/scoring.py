@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """From features to a score by each measure, with its record on disk."""
 
+import collections
 import contextlib
 import dataclasses
-import functools
+import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -32,6 +33,7 @@ class Scorer:
   Attributes:
     measure: its name.
     options: all of the measure's.
+    trains: whether the measure trains the checkpoint.
     folder: for the measure's results.
   """
 
@@ -46,6 +48,7 @@ class Scorer:
   ):
     self.measure = measure
     self.options = dict(options)
+    self.trains = measures.trains(measure)
     self.folder = folder
     self._seed = seed
     self._num_resamples = num_resamples
@@ -150,19 +153,41 @@ def _result(
     return _failure(name, error)
 
 
+class _Here(futures.Executor):
+  """Does what is submitted at once, in this thread."""
+
+  def submit(self, fn, /, *args, **kwargs):
+    done = futures.Future()
+    done.set_result(fn(*args, **kwargs))
+    return done
+
+
 @contextlib.contextmanager
-def _mapping(num_threads: int) -> Iterator[Callable[..., Iterator]]:
-  """`map`, or one that works on several items at once."""
+def _executor(num_threads: int) -> Iterator[futures.Executor]:
+  """What works on several scores at once, or on one after the other."""
   if num_threads == 1:
-    yield map
+    yield _Here()
     return
   pool = futures.ThreadPoolExecutor(num_threads, 'score')
   try:
     # For all threads, or the first to end would set it back for the others.
     with pca.one_lapack_thread():
-      yield pool.map
+      yield pool
   finally:
     pool.shutdown(cancel_futures=True)
+
+
+def _num_threads(scorers: Sequence[Scorer], asked: int) -> int:
+  """How many scores are made at once."""
+  # What trains takes all of the devices, which processes share in one order.
+  if parallel.num_processes() > 1 or any(s.trains for s in scorers):
+    return 1
+  return asked or os.cpu_count() or 1
+
+
+# Bytes of features from which on scores of one checkpoint alone are made at a
+# time: each measure takes some times as much.
+_MANY_BYTES = 1 << 28
 
 
 def score_all(
@@ -178,7 +203,7 @@ def score_all(
     chosen: what is ranked.
     scorers: one for each measure.
     bar: advanced by the size of each candidate.
-    num_threads: measures that score a candidate at once.
+    num_threads: scores that are made at once; 0 for one on each core.
 
   Returns:
     What came out by each measure, and whether Ctrl-C ended it early.
@@ -187,38 +212,54 @@ def score_all(
   waiting = [
     (candidate.name, scorer) for candidate in chosen for scorer in scorers
   ]
+  under_way: collections.deque[futures.Future[_Result]] = collections.deque()
 
-  def put(name: str, scorer: Scorer, result: _Result) -> None:
+  def put(result: _Result) -> None:
+    _, scorer = waiting.pop(0)
     results[scorer.measure].add(result)
-    waiting.remove((name, scorer))
 
+  def collect(*, most: int) -> None:
+    """Takes what is done, in order, until so many are under way."""
+    while len(under_way) > most:
+      put(under_way[0].result())
+      under_way.popleft()
+      interruption.check()
+
+  threads = _num_threads(scorers, num_threads)
   try:
-    with _mapping(num_threads) as mapped:
+    with _executor(threads) as executor:
       for candidate in chosen:
         name = candidate.name
         bar.describe(name)
+        collect(most=threads - 1)
         try:
           computed = candidate.compute(bar.advance)
         except Exception as error:
-          for scorer in scorers:
-            put(name, scorer, _failure(name, error))
+          collect(most=0)
+          for _ in scorers:
+            put(_failure(name, error))
           continue
         # The features are the same on every process; one of them scores.
         if not parallel.is_primary():
           continue
-        found = mapped(
-          functools.partial(
-            _result,
-            name=name,
-            computed=computed,
-            alone=len(scorers) == 1,
-            bar=bar,
-          ),
-          scorers,
-        )
-        for scorer, result in zip(scorers, found, strict=True):
-          put(name, scorer, result)
-          interruption.check()
+        is_large = computed.features.features.nbytes > _MANY_BYTES
+        if is_large:
+          collect(most=0)
+        for scorer in scorers:
+          under_way.append(
+            executor.submit(
+              _result,
+              scorer,
+              name=name,
+              computed=computed,
+              alone=len(scorers) == 1,
+              bar=bar,
+            )
+          )
+          collect(most=(threads - 1) * len(scorers))
+        if is_large:
+          collect(most=0)
+      collect(most=0)
   except KeyboardInterrupt:
     for name, scorer in waiting:
       results[scorer.measure].failed.append(

@@ -194,6 +194,7 @@ def test_an_interrupted_run_keeps_what_is_done_and_goes_on(
   config, tmp_path, monkeypatch
 ):
   evaluate, scored = measures.evaluate, []
+  config.num_threads = 1
 
   def interrupted(*args, **kwargs):
     if scored:
