@@ -204,7 +204,10 @@ def restore(checkpoint: spec.Checkpoint) -> backbone_lib.Backbone:
       f'{path!r} cannot be used: {error} is not supported. Supported are '
       f'{pytorch.supported()}. Export any other network as ONNX.'
     ) from error
-  except (ValueError, OSError, MemoryError, RuntimeError, TypeError) as error:
+  except (
+    *(ValueError, OSError, MemoryError, RuntimeError, TypeError),
+    *(AttributeError, LookupError),
+  ) as error:
     reason = str(error)
     if re.search(re.escape(path), reason):
       raise

@@ -131,6 +131,8 @@ def test_wrong_variables_are_one_line(change, message, tmp_path, stored):
     ({'model_args': {'act_layer': 'mish'}}, "'mish' is not known"),
     ({'pretrained_cfg': None}, 'Write into its config.json.*"crop_pct"'),
     ({'pretrained_cfg': {'mean': [0, 0, 0]}}, 'should be like'),
+    ({'model_args': {'norm_eps': 1e300}}, r'epsilon 1e\+300, not below 1'),
+    ({'model_args': {'drop_rate': 2}}, 'drop_rate 2, not from 0 to 1'),
     ({'global_pool': 'max'}, "pooled by 'max'"),
     ({'architecture': 3}, 'is not supported'),
   ],

@@ -24,7 +24,7 @@ from neucrab_jax.models.pytorch import (
   vit,
   vit_blocks,
 )
-from tests.models import quick
+from tests import quick
 
 _DROPS = {'drop_path_rate': 0.2, 'proj_drop_rate': 0.1, 'attn_drop_rate': 0.1}
 _DEPTH = {'stochastic_depth': 0.2, 'num_classes': 5}
@@ -248,9 +248,7 @@ def test_variables_tell_what_the_network_is(name):
   assert pytorch.build(layout) == module
 
 
-@pytest.mark.parametrize(
-  'name', ['vit', 'resnext', 'convnext', 'mobilenet', 'swin', 'densenet']
-)
+@pytest.mark.parametrize('name', ['resnext', 'convnext', 'mobilenet', 'swin'])
 def test_it_can_be_trained(name):
   module, _, size = TINY[name]
   module = module.clone(num_classes=None)
@@ -277,7 +275,7 @@ def test_it_can_be_trained(name):
   assert all(np.any(leaf) for leaf in jax.tree.leaves(gradients)), name
   old, new = jax.tree.leaves(variables), jax.tree.leaves(statistics)
   assert not any(map(np.array_equal, old, new))
-  if name not in ('mobilenet', 'densenet'):  # Without a branch to be left out.
+  if name != 'mobilenet':  # Without a branch to be left out.
     (other, _), _ = step(params, jax.random.key(1))
     assert value != other
 

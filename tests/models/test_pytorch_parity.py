@@ -9,8 +9,8 @@ import pytest
 
 from neucrab_jax import checkpoints
 from neucrab_jax.checkpoints import backbone as backbone_lib
+from tests import quick
 from tests.checkpoints import torch_files
-from tests.models import quick
 
 _TOLERANCE = 2e-5
 

@@ -179,7 +179,7 @@ def build(layout: Layout) -> ConvNeXt:
     patch_size=layout.kernel_size('stem.0.weight'),
     stages=tuple(stages),
     activation=activations.known(layout.options.get('act_layer', 'gelu')),
-    last_epsilon=layout.options.get('norm_eps', _EPSILON),
+    last_epsilon=layout.epsilon(_EPSILON),
     num_classes=layout.num_classes,
     dropout=layout.rate('drop_rate'),
     stochastic_depth=layout.rate('drop_path_rate'),

@@ -88,6 +88,17 @@ class Layout:
         return float(value)
     return 0.0
 
+  def epsilon(self, usual: float) -> float:
+    """What layer norms add to a variance, by the config or else as usual.
+
+    Raises:
+      ValueError: if it is no small positive number.
+    """
+    value = self.options.get('norm_eps', usual)
+    if not isinstance(value, int | float) or not 0 < value < 1:
+      raise ValueError(f'its layer norms have epsilon {value!r}, not below 1')
+    return float(value)
+
   @property
   def num_classes(self) -> int | None:
     """How many classes the head has; None without one."""

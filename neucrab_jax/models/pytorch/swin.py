@@ -311,7 +311,7 @@ def build(layout: Layout) -> Swin:
     patch_size=layout.kernel_size('patch_embed.proj.weight'),
     stages=stages,
     style=Style(
-      epsilon=options.get('norm_eps', _EPSILON),
+      epsilon=layout.epsilon(_EPSILON),
       activation=activations.known(options.get('act_layer', 'gelu')),
       qkv_bias='layers.0.blocks.0.attn.qkv.bias' in layout,
       dropout=layout.rate('proj_drop_rate'),

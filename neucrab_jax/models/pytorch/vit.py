@@ -190,7 +190,7 @@ def _block(layout: Layout, scope: str, num_heads: int) -> vit_blocks.Block:
   return vit_blocks.Block(
     num_heads=num_heads,
     hidden=hidden,
-    epsilon=options.get('norm_eps', _EPSILON_CLIP if pre_norm else _EPSILON),
+    epsilon=layout.epsilon(_EPSILON_CLIP if pre_norm else _EPSILON),
     activation='silu' if gated else activations.known(activation),
     gated=gated,
     layer_scale=layout.has(f'{scope}.ls1'),
@@ -243,6 +243,9 @@ def build(layout: Layout) -> VisionTransformer:
   Raises:
     ValueError: if they are of no such network.
   """
+  if layout.architecture.startswith('clip') and layout.num_classes:
+    # Whose features are the mean of what its last norm has not seen.
+    raise UnsupportedError("CLIP with transformers' classifier")
   patches = 'patch_embed.proj.weight'
   width, patch_size = layout.width(patches), layout.kernel_size(patches)
   prefix = tuple(
