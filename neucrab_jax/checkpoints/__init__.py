@@ -115,9 +115,10 @@ def restore(
   """Restores a checkpoint: `restore(name)(images).features`.
 
   Args:
-    checkpoint: a name, a file such as 'model.onnx', weights of your own such as
-      'inception_v1=/ckpts/model.ckpt-90000', or a spec; with a path, also the
-      name of an architecture.
+    checkpoint: a name, a file such as 'model.onnx', a folder with timm's or
+      transformers' `config.json` and `model.safetensors`, weights of your own
+      such as 'inception_v1=/ckpts/model.ckpt-90000', or a spec; with a path,
+      also the name of an architecture.
     path: of the weights, if they are elsewhere than the spec says.
 
   Raises:

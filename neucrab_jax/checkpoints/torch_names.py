@@ -26,7 +26,7 @@ _SKIPPED_BY_TRANSFORMERS = re.compile(r'(.*\.)?pooler\..*')
 
 # The names of its networks within one with a head.
 _PREFIX = re.compile(
-  r'(vit|deit|dinov2|dinov2_with_registers|vision_model|convnext|convnextv2'
+  r'^(vit|deit|dinov2|dinov2_with_registers|vision_model|convnext|convnextv2'
   r'|resnet|swin|regnet)\.'
 )
 
