@@ -19,8 +19,15 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from neucrab_jax import spelling
-from neucrab_jax.measures import columns, inputs, measure, registry, resampling
-from neucrab_jax.ops import pca
+from neucrab_jax.measures import (
+  columns,
+  doubts,
+  inputs,
+  measure,
+  registry,
+  resampling,
+)
+from neucrab_jax.ops import pca, stratified
 from neucrab_jax.typing import Array
 
 
@@ -140,22 +147,50 @@ def _resample(
   return np.asarray(scores, np.float64)
 
 
+class _Prepared(NamedTuple):
+  """A measure, and what it is called with.
+
+  Attributes:
+    judge: the measure.
+    function: its function, with the options.
+    arguments: of the function.
+    examples: [n], which of all they are of; None for all.
+    warnings: what a reader of the score should know of the inputs.
+  """
+
+  judge: measure.Measure
+  function: Callable[..., Any]
+  arguments: dict[str, Any]
+  examples: np.ndarray | None
+  warnings: tuple[str, ...]
+
+
 def _prepare(
   name: str, options: Mapping[str, Any], *, seed: int, **given: Any
-) -> tuple[
-  measure.Measure, Callable[..., Any], dict[str, Any], tuple[str, ...]
-]:
-  """A measure, its function, what to give it, and what to say of that."""
+) -> _Prepared:
   registry.check_options(name, options)
   resampling.check_seed(seed)
   judge = registry.find(name)
-  checked = check_inputs(name, **given)
-  takes = judge.parameters
-  arguments = {k: v for k, v in checked.arguments.items() if k in takes}
-  if 'key' in takes:
+  arguments, told = check_inputs(name, **given)
+  examples = None
+  n, most = len(arguments['labels']), judge.most_examples
+  if most is not None and n > most:
+    # The same for all checkpoints of a task, whose labels are the same.
+    most = max(most, int(arguments['labels'].max()) + 1)
+    examples = stratified.sample(arguments['labels'], num_examples=most)
+    arguments = {
+      k: v[examples] if isinstance(v, np.ndarray) else v
+      for k, v in arguments.items()
+    }
+    told += (
+      f'{name} compares all pairs of examples: {most:,} of {n:,} were taken, '
+      'of each class its share.',
+    )
+  arguments = {k: v for k, v in arguments.items() if k in judge.parameters}
+  if 'key' in judge.parameters:
     arguments['key'] = jax.random.key(seed)
   function = functools.partial(judge.function, **options)
-  return judge, function, arguments, checked.warnings
+  return _Prepared(judge, function, arguments, examples, told)
 
 
 def _call(
@@ -167,62 +202,6 @@ def _call(
   if np.shape(found.value) or not np.isfinite(found.value):
     raise ValueError(f'{name} came to {found.value}: no score to rank by.')
   return found
-
-
-def _within_classes(influence: Array, labels: np.ndarray) -> np.ndarray:
-  """The influence of examples given how many there are of each class.
-
-  Which class an example is of was not drawn: all checkpoints get the same
-  labels. Unbiased, as a variance of few is by Bessel's correction.
-  """
-  influence = np.asarray(influence, np.float64)
-  counts = np.bincount(labels)
-  means = np.bincount(labels, influence) / counts
-  bessel = np.sqrt(counts / np.maximum(counts - 1, 1))
-  return (influence - means[labels]) * bessel[labels]
-
-
-# Scores as near to a bound, as a share of it, are at it.
-_AT_BOUND = 1e-6
-
-
-def _doubts(
-  judge: measure.Measure,
-  function: Callable[..., Any],
-  arguments: Mapping[str, Any],
-  score: float,
-  *,
-  stderr: float,
-) -> tuple[str, ...]:
-  """Warnings of a score that says nothing of the checkpoint."""
-  if not judge.sees_examples:
-    return ()
-  labels = arguments['labels']
-  low, high = judge.bounds(int(labels.max()) + 1)
-  for bound, name in ((low, 'least'), (high, 'largest')):
-    near = _AT_BOUND * max(abs(bound), 1)
-    if np.isfinite(bound) and abs(score - bound) <= near:
-      return (
-        f'{bound:.4g} is the {name} score that there can be: checkpoints that '
-        'have it cannot be told apart.',
-      )
-  features = arguments.get('features')
-  # Only with as many dimensions as examples can any labels be explained; what
-  # is judged on examples left out is not misled by that.
-  if features is None or features.shape[1] < len(labels) or judge.leaves_out:
-    return ()
-  if 'key' in judge.parameters:
-    return ()
-  permuted = np.random.default_rng(0).permutation(labels)
-  with pca.one_lapack_thread():
-    other = measure.as_score(function(**{**arguments, 'labels': permuted}))
-  if score > other.value + stderr:
-    return ()
-  return (
-    f'Permuted labels score {other.value:.4g}, no less: with '
-    f'{features.shape[1]} dimensions for {len(labels)} examples it says '
-    'nothing of the labels.',
-  )
 
 
 def evaluate(
@@ -264,7 +243,7 @@ def evaluate(
       it should be.
   """
   resampling.check_num_resamples(num_resamples)
-  judge, function, arguments, told = _prepare(
+  judge, function, arguments, examples, told = _prepare(
     name,
     options,
     seed=seed,
@@ -287,9 +266,12 @@ def evaluate(
       stderr = float(resamples.std(ddof=1))
     else:
       assert found.influence is not None
-      influence = _within_classes(found.influence, arguments['labels'])
+      influence = resampling.within_classes(
+        found.influence, arguments['labels']
+      )
       variance = np.mean(influence**2) / len(influence)
       stderr = float(np.sqrt(variance + found.noise**2))
+      influence = resampling.of_all(influence, examples, np.shape(labels)[0])
   std = stderr if found.std is None else float(found.std)
   spreads = np.array([s for s in (std, stderr) if s is not None])
   if not (np.isfinite(resamples).all() and np.isfinite(spreads).all()):
@@ -297,7 +279,7 @@ def evaluate(
       f'{name} came to {found.value}, but how sure it is, to ± {std} and a '
       f'standard error of {stderr}: no score to rank by.'
     )
-  told += _doubts(
+  told += doubts.find(
     judge, function, arguments, float(found.value), stderr=stderr or 0.0
   )
   return Evaluation(
@@ -333,7 +315,7 @@ def score(
   >>> round(score('lfc', labels=labels, features=features), 2)
   0.71
   """
-  _, function, arguments, told = _prepare(
+  _, function, arguments, _, told = _prepare(
     name,
     options,
     seed=seed,

@@ -53,4 +53,5 @@ MEASURE = measure.Measure(
   variant='leave-one-out accuracy, Euclidean distance',
   leaves_out=True,
   limits={'k': (1, None)},
+  most_examples=measure.PAIRS_OF,
 )

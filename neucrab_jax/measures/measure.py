@@ -28,6 +28,10 @@ PER_EXAMPLE = ('features', 'source_probs')
 _INPUTS = (*GIVEN, 'labels', 'key')
 
 
+# Of measures that compare all pairs: minutes for features of 2,048 dimensions.
+PAIRS_OF = 20_000
+
+
 class MeasureWarning(UserWarning):
   """A score was found, but its reader should know something about it."""
 
@@ -79,6 +83,8 @@ class Measure:
       find itself, so that it is resampled without them.
     bounds: from C, the least and the largest score that there can be. Where
       scores are there, they tell nothing apart.
+    most_examples: of which all pairs can be compared; of more it is given a
+      stratified sample. None if its cost is linear in them.
     limits: the smallest and the largest value of each option, None for no
       bound; or the names that it takes.
   """
@@ -88,6 +94,7 @@ class Measure:
   spread: str = 'standard error over examples'
   leaves_out: bool = False
   bounds: Callable[[int], tuple[float, float]] = _unbounded
+  most_examples: int | None = None
   limits: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property

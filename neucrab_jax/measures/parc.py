@@ -100,4 +100,5 @@ def parc(
 MEASURE = measure.Measure(
   parc,
   variant='paper, without its PCA and not in per cent',
+  most_examples=measure.PAIRS_OF,
 )

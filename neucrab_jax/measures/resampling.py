@@ -19,6 +19,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from neucrab_jax.typing import Array
+
 # Of a measure that has no influence function: enough for a standard error to a
 # sixth of itself, 1 / sqrt(2 (R - 1)).
 NUM_RESAMPLES = 20
@@ -111,6 +113,31 @@ def halves(
     size = np.maximum((counts + resample % 2) // 2, 1)
     chosen.append(np.sort(order[place < size[labels[order]]]))
   return chosen
+
+
+def within_classes(influence: Array, labels: np.ndarray) -> np.ndarray:
+  """The influence of examples given how many there are of each class.
+
+  Which class an example is of was not drawn: all checkpoints get the same
+  labels. Unbiased, as a variance of few is by Bessel's correction.
+  """
+  influence = np.asarray(influence, np.float64)
+  counts = np.bincount(labels)
+  means = np.bincount(labels, influence) / counts
+  bessel = np.sqrt(counts / np.maximum(counts - 1, 1))
+  return (influence - means[labels]) * bessel[labels]
+
+
+def of_all(
+  influence: np.ndarray, examples: np.ndarray | None, num_examples: int
+) -> np.ndarray:
+  """[N], of a sample's [n]: who was left out has none."""
+  if examples is None:
+    return influence
+  # So that its mean square by N is that of the sample by n.
+  whole = np.zeros(num_examples)
+  whole[examples] = influence * (num_examples / len(examples))
+  return whole
 
 
 def first_order(

@@ -51,6 +51,7 @@ def test_every_measure_has_its_own_file_and_tests():
   files = {file.stem for file in package.glob('*.py')} - {
     '__init__',
     'columns',
+    'doubts',
     'evaluation',
     'inputs',
     'measure',

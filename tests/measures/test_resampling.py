@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resampled examples, and measures as a user would add them."""
 
+import dataclasses
 import pathlib
 import sys
 import types
@@ -13,6 +14,7 @@ from scipy import stats
 
 from neucrab_jax import measures
 from neucrab_jax.measures import measure, registry, resampling
+from neucrab_jax.ops import stratified
 
 
 def test_copies_keep_every_example_s_class():
@@ -92,3 +94,24 @@ def test_scores_that_are_no_numbers_are_refused(monkeypatch):
   give(lambda *, labels: np.ones(3))
   with pytest.raises(ValueError, match=r'lfc came to \[1\. 1\. 1\.\]'):
     measures.score('lfc', labels=np.arange(10) % 2)
+
+
+@pytest.mark.parametrize('name', ['knn', 'parc'])
+def test_of_many_examples_a_stratified_sample_is_compared(name, monkeypatch):
+  rng = np.random.default_rng(0)
+  labels = np.repeat([0, 1, 2], [300, 90, 30])
+  features = rng.normal(size=(420, 4)) + labels[:, None]
+  small = dataclasses.replace(registry.find(name), most_examples=140)
+  monkeypatch.setattr(registry, 'find', lambda unused: small)
+  found = measures.evaluate(name, features=features, labels=labels)
+  chosen = stratified.sample(labels, num_examples=140)
+  assert np.bincount(labels[chosen]).tolist() == [100, 30, 10]
+  alone = measures.evaluate(
+    name, features=features[chosen], labels=labels[chosen]
+  )
+  assert found.score == alone.score
+  assert found.stderr == alone.stderr
+  assert found.influence.shape == (420,)
+  variance = np.mean(found.influence**2) / 420
+  assert np.sqrt(variance) == pytest.approx(alone.stderr)
+  assert '140 of 420 were taken' in ' '.join(found.warnings)
