@@ -14,7 +14,8 @@ from neucrab_jax.models.pytorch.layout import (
 # Module of a family, timm's architectures, and transformers' types of models.
 _FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
   'vit': (
-    r'(test_)?vit\d*|vit_(\w+_)?patch\d+(?!.*(rope|relpos|dinov3|_xp_)).*'
+    r'(test_)?vit\d*|vit_(?!.*(relpos|rope|dinov3|_xp_|_pe_|\dx\d))(\w+_)?'
+    r'patch\d+.*'
     r'|deit3?_.*|flexivit_.*',
     (
       'vit',
@@ -30,7 +31,7 @@ _FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
   ),
   'resnet': (
     r'(test_|tv_|gluon_|ssl_|swsl_|ig_)?(wide_|se)?res(net|next)'
-    r'(\d+[cdst]?)?(_\d+|_\d+x\d+d)?',
+    r'(\d+[cdst]?)?(_\d+|_\d+x\d+d|_v1[bcds])?',
     ('resnet',),
   ),
   'convnext': (
