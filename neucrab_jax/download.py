@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Downloads the weights of the paper's groups.
+r"""Downloads the weights of the paper's groups, and repositories of the hub.
 
   python -m neucrab_jax.download --group=neucrab_3 --dir=rank_ckpt
+  python -m neucrab_jax.download --group='hf:timm/resnet*'
 
 and then `--config.checkpoint_dir=rank_ckpt` ranks them. Run again, it verifies
 what is there, and goes on where it was interrupted. Without a network it says
 which file to put where. Nobody has published checksums of these files: what
 came first is noted in `checksums.json`, and later downloads are compared.
+Repositories of the Hugging Face hub go into its client's own cache.
 
 Exit status: 0 if all is there, 1 if something could not be had, 2 if the input
 was bad, 130 after Ctrl-C.
@@ -30,10 +32,10 @@ from neucrab_jax import (
   progress,
   storage,
 )
-from neucrab_jax.checkpoints import archives
+from neucrab_jax.checkpoints import archives, hub, readers
 
 _GROUP = flags.DEFINE_string(
-  'group', '', 'Group, or groups and names of checkpoints between commas.'
+  'group', '', 'Group, or groups, names and hf:OWNER/NAME between commas.'
 )
 _DIR = flags.DEFINE_string('dir', 'rank_ckpt', 'Folder for the weights.')
 
@@ -97,6 +99,12 @@ def _get_module(
     tell(_origin(name, fetched))
 
 
+def _get_repository(reference: str, report: archives.Report) -> None:
+  folder, source = hub.fetch(reference)
+  size = sum((folder / name).stat().st_size for name in source.files)
+  report(size, size)
+
+
 def _say(message: str) -> None:
   print(f'download: {message}', file=sys.stderr)
 
@@ -121,7 +129,9 @@ def download(selection: str, folder: str, tell: _Tell = _say) -> list[str]:
   target = archives.Folder(folder)
   jobs, told = {}, []
   for path in paths:
-    if path.startswith(_VTAB):
+    if path.startswith(readers.HUB):
+      jobs[path] = functools.partial(_get_repository, path)
+    elif path.startswith(_VTAB):
       jobs[path] = functools.partial(_get_module, target, path, told.append)
     elif not os.path.isabs(path):
       jobs[_RANK_CKPT] = functools.partial(_get_zip, target, told.append)

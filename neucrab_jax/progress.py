@@ -34,6 +34,20 @@ def _left() -> tuple[progress.ProgressColumn, ...]:
   )
 
 
+# The bars that are shown, of which there can be one set.
+_shown: list[progress.Progress] = []
+
+
+@contextlib.contextmanager
+def _showing(bars: progress.Progress) -> Iterator[None]:
+  with bars:
+    _shown.append(bars)
+    try:
+      yield
+    finally:
+      _shown.remove(bars)
+
+
 def _bars(*columns: progress.ProgressColumn, **options) -> progress.Progress:
   return progress.Progress(
     progress.TextColumn('{task.description}'),
@@ -57,7 +71,7 @@ class Bar:
 def bar(total: int) -> Iterator[Bar]:
   """A bar from nothing to `total`, with the time that is left."""
   bars = _bars(progress.TaskProgressColumn(), *_left())
-  with bars:
+  with _showing(bars):
     task = bars.add_task('', total=total)
 
     def advance(count: int) -> None:
@@ -87,7 +101,7 @@ class NestedBars:
 
   @contextlib.contextmanager
   def showing(self) -> Iterator[None]:
-    with self._bars:
+    with _showing(self._bars):
       yield
 
   def begin(self, description: str, *, steps: int) -> None:
@@ -130,8 +144,29 @@ def downloads() -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
 
     return report
 
-  with bars:
+  with _showing(bars):
     yield add
+
+
+@contextlib.contextmanager
+def download(name: str) -> Iterator[Callable[[int, int | None], None]]:
+  """Gives what tells of a file how many bytes are there, and of how many.
+
+  Its bar is one more of those that are shown, or else there by itself; it goes
+  when the file is there.
+  """
+  with contextlib.ExitStack() as stack:
+    if not _shown:
+      stack.enter_context(downloads())
+    bars = _shown[-1]
+    task = bars.add_task(_plain(name), total=None)
+    stack.callback(bars.remove_task, task)
+
+    def report(done: int, total: int | None) -> None:
+      interruption.check()
+      bars.update(task, completed=done, total=total)
+
+    yield report
 
 
 def track(

@@ -18,6 +18,7 @@ from neucrab_jax.checkpoints.references import groups as groups
 from neucrab_jax.checkpoints.references import names as names
 from neucrab_jax.checkpoints.references import resolve as resolve
 from neucrab_jax.checkpoints.spec import Checkpoint as Checkpoint
+from neucrab_jax.checkpoints.spec import Source as Source
 from neucrab_jax.checkpoints.spec import ValueRange as ValueRange
 from neucrab_jax.checkpoints.spec import to_value_range as to_value_range
 
@@ -25,9 +26,11 @@ from neucrab_jax.checkpoints.spec import to_value_range as to_value_range
 def expand(selection: str) -> tuple[str, ...]:
   """The names in a selection: groups, names and files, separated by commas.
 
-  Files are also weights of your own, as `ARCHITECTURE=PATH`.
+  Files are also weights of your own, as `ARCHITECTURE=PATH`, and repositories
+  of the Hugging Face hub, as `hf:OWNER/NAME`.
 
   Raises:
+    OSError: if a repository cannot be had.
     ValueError: if the selection is empty or a part of it unknown.
   """
   return tuple(spec.name for spec in resolve(selection))
@@ -116,9 +119,10 @@ def restore(
 
   Args:
     checkpoint: a name, a file such as 'model.onnx', a folder with timm's or
-      transformers' `config.json` and `model.safetensors`, weights of your own
-      such as 'inception_v1=/ckpts/model.ckpt-90000', or a spec; with a path,
-      also the name of an architecture.
+      transformers' `config.json` and `model.safetensors`, a repository of the
+      hub such as 'hf:timm/resnet50.a1_in1k', weights of your own such as
+      'inception_v1=/ckpts/model.ckpt-90000', or a spec; with a path, also the
+      name of an architecture.
     path: of the weights, if they are elsewhere than the spec says.
 
   Raises:

@@ -37,6 +37,7 @@ class Backbone:
       auxiliary heads and the like.
     parameters_inside: how many numbers were learnt that are no variables, but
       written into the module.
+    source: where it was downloaded from; None of a file or a folder.
   """
 
   checkpoint: spec.Checkpoint
@@ -45,6 +46,7 @@ class Backbone:
   fingerprint: str
   skipped: tuple[str, ...] = ()
   parameters_inside: int = 0
+  source: spec.Source | None = None
 
   def __call__(self, images: Array) -> models.Outputs:
     """Features and logits of a batch.

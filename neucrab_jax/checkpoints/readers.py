@@ -14,6 +14,10 @@ from typing import Protocol
 
 from neucrab_jax.checkpoints import backbone, safetensors_files, spec
 
+# What references to repositories of the hub begin with.
+HUB = 'hf:'
+_REPOSITORIES = 'neucrab_jax.checkpoints.hub'
+
 # Of folders with a config and weights.
 _FOLDERS = 'neucrab_jax.checkpoints.torch_folders'
 
@@ -54,18 +58,20 @@ def split(path: str) -> tuple[str, str]:
 
 def _module(path: str) -> str | None:
   path = split(path)[0]
+  if path.startswith(HUB):
+    return _REPOSITORIES
   if safetensors_files.is_folder(path):
     return _FOLDERS
   return _BY_SUFFIX.get(pathlib.PurePath(path).suffix)
 
 
 def is_known(path: str) -> bool:
-  """Whether a path ends like a file, or is a folder, that can be restored."""
+  """Whether a file, a folder or a repository of the hub can be restored."""
   return _module(path) is not None
 
 
 def find(path: str) -> Reader | None:
-  """The reader of a file or folder; None if it is of no known kind."""
+  """The reader of a file, folder or repository; None of no known kind."""
   module = _module(path)
   if module is None:
     return None

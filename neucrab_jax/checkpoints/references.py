@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user writes for a checkpoint: a group, a name, a file or a folder.
+"""What a user writes for a checkpoint: a group, a name, a file, a repository.
 
 Names are of the groups. A file is one that a reader of `readers` knows, a
 folder one with `config.json` and `model.safetensors`, or with such files or
 folders in it; a pattern means all that match, and `x.onnx#NODE` what is chosen
 within one. `ARCHITECTURE=PATH` is weights that don't say what network they are
-of.
+of, `hf:OWNER/NAME` a repository of the Hugging Face hub.
 """
 
 import collections
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from neucrab_jax import input_files, spelling, untrusted
 from neucrab_jax.checkpoints import groups as groups_lib
 from neucrab_jax.checkpoints import (
+  hub,
   own_weights,
   readers,
   safetensors_files,
@@ -88,8 +89,9 @@ def get(name: str) -> spec.Checkpoint:
   raise ValueError(
     f'Unknown checkpoint {name!r}.{hint} Groups: {", ".join(groups())}; or '
     f'files that end in {" or ".join(readers.suffixes())}; or '
-    'ARCHITECTURE=PATH for weights of your own. Of a network that another '
-    f'library knows by this name, {_BY_FEATURES}'
+    'ARCHITECTURE=PATH for weights of your own, or hf:OWNER/NAME of the '
+    'Hugging Face hub. Of a network that another library knows by this name, '
+    f'{_BY_FEATURES}'
   )
 
 
@@ -179,13 +181,16 @@ class _File:
     return spec.Checkpoint(name, architecture=suffix[1:], path=self.path)
 
 
+_Chosen = _File | hub.Repository
+
+
 def _of_files(
-  files: Sequence[_File], taken: Iterable[str]
-) -> dict[_File, spec.Checkpoint]:
+  files: Sequence[_Chosen], taken: Iterable[str]
+) -> dict[_Chosen, spec.Checkpoint]:
   """The specs of files: short names, longer where two are the same.
 
   Args:
-    files: each once.
+    files: and repositories, each once.
     taken: names that are another's.
   """
   depths = dict.fromkeys(files, 0)
@@ -205,11 +210,12 @@ def resolve(selection: str) -> tuple[spec.Checkpoint, ...]:
   """The specs of a selection, in the order given, each once.
 
   Args:
-    selection: groups, names, files, `ARCHITECTURE=PATH` and patterns, separated
-      by commas.
+    selection: groups, names, files, `ARCHITECTURE=PATH`, `hf:OWNER/NAME` and
+      patterns, separated by commas.
 
   Raises:
     FileNotFoundError: if there are no such weights.
+    OSError: if a repository of the hub cannot be had.
     ValueError: if the selection is empty or a part of it unknown.
   """
   parts = [part.strip() for part in selection.split(',') if part.strip()]
@@ -218,10 +224,12 @@ def resolve(selection: str) -> tuple[spec.Checkpoint, ...]:
       'No checkpoint is chosen. Give a group, names or files separated by '
       f'commas; groups: {", ".join(groups())}.'
     )
-  order: list[_File | spec.Checkpoint] = []
+  order: list[_Chosen | spec.Checkpoint] = []
   for part in parts:
     if part in groups():
       order += map(get, names(part))
+    elif part.startswith(readers.HUB):
+      order += hub.find(part)
     elif own := own_weights.split(part):
       architecture, path = own
       order += [_File(p, architecture) for p in own_weights.find(path)]
@@ -230,9 +238,9 @@ def resolve(selection: str) -> tuple[spec.Checkpoint, ...]:
     else:
       order.append(get(part))
   order = list(dict.fromkeys(order))
-  files = [each for each in order if isinstance(each, _File)]
+  files = [each for each in order if not isinstance(each, spec.Checkpoint)]
   specs = _of_files(files, taken=names())
-  return tuple(specs[e] if isinstance(e, _File) else e for e in order)
+  return tuple(e if isinstance(e, spec.Checkpoint) else specs[e] for e in order)
 
 
 def locate(checkpoint: spec.Checkpoint, folder: str) -> spec.Checkpoint:
@@ -241,7 +249,8 @@ def locate(checkpoint: spec.Checkpoint, folder: str) -> spec.Checkpoint:
   Raises:
     ValueError: if the folder is not given.
   """
-  if os.path.isabs(checkpoint.path):
+  path = checkpoint.path
+  if os.path.isabs(path) or path.startswith(readers.HUB):
     return checkpoint
   if not folder:
     raise ValueError(

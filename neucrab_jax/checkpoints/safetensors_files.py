@@ -6,6 +6,7 @@ compared with the bytes that are there before anything is read.
 """
 
 import contextlib
+import fnmatch
 import os
 import pathlib
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import safetensors
 from neucrab_jax import storage, untrusted
 
 WEIGHTS = 'model.safetensors'
-_INDEX = f'{WEIGHTS}.index.json'
+INDEX = f'{WEIGHTS}.index.json'
 
 _PICKLES = ('*.bin', '*.pt', '*.pth', '*.ckpt')
 
@@ -49,6 +50,24 @@ def pickle_message(path: str) -> str:
   )
 
 
+def is_pickle(name: str) -> bool:
+  """Whether a file is called as pickled weights are."""
+  return any(fnmatch.fnmatch(name, ending) for ending in _PICKLES)
+
+
+def parts(index: pathlib.Path) -> list[str]:
+  """The names of the files, beside it, that an index says to have variables.
+
+  Raises:
+    ValueError: if it is damaged, or names something else.
+  """
+  names = sorted(set(storage.read_json(index, _Index).weight_map.values()))
+  for name in names:
+    if pathlib.PurePath(name).name != name or not name:
+      raise ValueError(f'{str(index)!r} names {name!r}, not a file beside it')
+  return names
+
+
 def find(folder: pathlib.Path) -> list[pathlib.Path]:
   """The files with the weights of a folder; none if it has none.
 
@@ -57,15 +76,13 @@ def find(folder: pathlib.Path) -> list[pathlib.Path]:
   """
   if (folder / WEIGHTS).exists():
     return [folder / WEIGHTS]
-  index = folder / _INDEX
+  index = folder / INDEX
   if index.exists():
-    names = sorted(set(storage.read_json(index, _Index).weight_map.values()))
+    names = parts(index)
     for name in names:
-      if pathlib.PurePath(name).name != name or not name:
-        raise ValueError(f'{str(index)!r} names {name!r}, not a file beside it')
       if not (folder / name).exists():
         raise FileNotFoundError(
-          f'{str(folder)!r} lacks {name!r}, of which {_INDEX} says that it has '
+          f'{str(folder)!r} lacks {name!r}, of which {INDEX} says that it has '
           'variables.'
         )
     return [folder / name for name in names]
@@ -170,6 +187,6 @@ def is_folder(path: str | os.PathLike) -> bool:
   folder = pathlib.Path(path)
   return (folder / 'config.json').is_file() and (
     (folder / WEIGHTS).exists()
-    or (folder / _INDEX).exists()
+    or (folder / INDEX).exists()
     or any(folder.glob('*.safetensors'))
   )

@@ -25,7 +25,8 @@ class Checkpoint:
     name: unique among all checkpoints.
     architecture: a name of `models.names()`; or several, with '|' between them,
       of which the variables of the checkpoint decide.
-    path: of the weights, relative to a folder of checkpoints if there is one.
+    path: of the weights, relative to a folder of checkpoints if there is one;
+      or a repository of the hub, as 'hf:OWNER/NAME@COMMIT'.
     group: of the benchmark, such as 'mini_1'.
     image_size: pixels, height and width.
     value_range: what 0 and 255 become, for all colours or for each.
@@ -45,6 +46,21 @@ class Checkpoint:
   resize_method: str = 'bilinear'
   upstream_accuracy: float | None = None
   averages: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """What was downloaded, so that the same can be had again.
+
+  Attributes:
+    repository: of the Hugging Face hub, 'OWNER/NAME'.
+    revision: its commit.
+    files: SHA-256 by name.
+  """
+
+  repository: str
+  revision: str
+  files: dict[str, str]
 
 
 # What a decoded pixel can be at most.

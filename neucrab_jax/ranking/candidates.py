@@ -40,6 +40,7 @@ class Computed:
     about: what is known of the checkpoint as a whole, such as num_parameters,
       and how to train it, for the measures that take it.
     warnings: what a reader of the result should know.
+    source: where the checkpoint was downloaded from, if it was.
   """
 
   features: features.Features
@@ -47,6 +48,7 @@ class Computed:
   cached: bool
   about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   warnings: tuple[str, ...] = ()
+  source: checkpoints.Source | None = None
 
   def inputs(self) -> dict[str, Any]:
     """All that a measure can be given."""
@@ -165,6 +167,7 @@ def _compute(
     cached=computed.cached,
     about=_about(backbone, examples, indices),
     warnings=(*checkpoints.notes(backbone), *computed.warnings),
+    source=backbone.source,
   )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from neucrab_jax import storage
+from neucrab_jax import checkpoints, storage
 from neucrab_jax.environment import Environment
 from neucrab_jax.ranking import confidence, score_record
 from neucrab_jax.reports import ranking_page
@@ -94,6 +94,8 @@ class Entry(
     warnings: what a reader should know.
     above_next: the probability that it truly scores above the next; None for
       the last, and where nothing is random.
+    source: of the checkpoint, where it was downloaded: its commit and the
+      digests of its files.
   """
 
   rank: int
@@ -107,6 +109,7 @@ class Entry(
   fingerprint: str
   warnings: tuple[str, ...]
   above_next: float | None = None
+  source: checkpoints.Source | None = None
 
   @property
   def compile_seconds(self) -> float:
@@ -188,6 +191,7 @@ class Scored:
     cached: whether the features were found in the cache.
     fingerprint: SHA-256 of the features.
     warnings: about the features.
+    source: where the checkpoint was downloaded from, if it was.
   """
 
   checkpoint: str
@@ -197,6 +201,7 @@ class Scored:
   cached: bool
   fingerprint: str
   warnings: tuple[str, ...]
+  source: checkpoints.Source | None = None
 
 
 def in_order(
@@ -239,6 +244,7 @@ def in_order(
         fingerprint=one.fingerprint,
         warnings=(*one.warnings, *one.score.warnings, *tied),
         above_next=above_next,
+        source=one.source,
       )
     )
   return tuple(placed), order

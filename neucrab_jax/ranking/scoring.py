@@ -78,6 +78,7 @@ class Scorer:
       cached=computed.cached,
       fingerprint=fingerprint,
       warnings=(*computed.warnings, *told),
+      source=computed.source,
     )
 
   def _score(
