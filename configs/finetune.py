@@ -112,8 +112,8 @@ def get_config(variant: str = 'mini') -> ml_collections.ConfigDict:
   config.task.skip_damaged = False  # Leave damaged images out, and count them.
   config.task.max_megapixels = 200.0  # Of an image; a larger one is damaged.
 
-  # Groups, names, files such as 'models/*.onnx', repositories of the hub such as
-  # 'hf:timm/resnet50.a1_in1k', and weights of your own such as
+  # Groups, names, files such as 'models/*.onnx', repositories of the hub as
+  # 'hf:timm/resnet50.a1_in1k', and weights of your own as
   # 'inception_v1=/ckpts/model.ckpt-90000', separated by commas.
   config.checkpoints = chosen
   config.checkpoint_dir = ''  # Of weights that are not bundled.
