@@ -75,7 +75,7 @@ def test_one_of_an_earlier_run_is_forgotten():
 
 
 @pytest.mark.parametrize(
-  'command', ['rank', 'finetune', 'evaluate', 'download']
+  'command', ['rank', 'finetune', 'evaluate', 'download', 'export']
 )
 @pytest.mark.parametrize('number', SIGNALS)
 @pytest.mark.parametrize('as_script', [False, True])

@@ -22,7 +22,7 @@ from neucrab_jax.models import onnx as onnx_models
 from neucrab_jax.models.onnx import graph as graph_lib
 
 # The name in a file's metadata.
-_METADATA = 'neucrab.preprocessing'
+METADATA = 'neucrab.preprocessing'
 
 # The oldest operators that are known.
 _LEAST_OPSET = 9
@@ -156,7 +156,7 @@ def _build(
   graph = _keep(whole, ends)
   onnx_models.check_known(graph.nodes)
   told = {entry.key: entry.value for entry in model.metadata_props}
-  prepared = preprocessing.read(path, told.get(_METADATA))
+  prepared = preprocessing.read(path, told.get(METADATA))
   variables: dict[str, dict[str, np.ndarray]] = {'params': {}}
   for name, variable in graph.variables.items():
     kept = variables.setdefault(variable.collection, {})

@@ -129,7 +129,7 @@ def _nodes(
 def _check_order(
   nodes: Iterable[onnx_models.Node], given: Iterable[str]
 ) -> None:
-  """Checks that each value is made before it is read.
+  """Checks that each value is made once, and before it is read.
 
   Raises:
     ValueError: if not.
@@ -139,7 +139,10 @@ def _check_order(
     for name in filter(None, node.inputs):
       if name not in known:
         raise ValueError(f'{node} reads {name!r}, which nothing makes before')
-    known.update(node.outputs)
+    for name in filter(None, node.outputs):
+      if name in known:
+        raise ValueError(f'{node} makes {name!r}, which is there before')
+      known.add(name)
 
 
 def _inputs(

@@ -15,7 +15,7 @@ MOST_PIXELS = 4096
 
 _Colours = tuple[float, float, float]
 
-_EXAMPLE = (
+EXAMPLE = (
   '{"image_size": 224, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, '
   '0.225], "resize_method": "bilinear_antialias"}'
 )
@@ -88,12 +88,12 @@ def read(path: str, told: str | None) -> Preprocessing:
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
       raise ValueError(
         f'{where} is not what it should be: {error}. It should be like '
-        f'{_EXAMPLE}.'
+        f'{EXAMPLE}.'
       ) from error
   else:
     raise ValueError(
       f'{path!r} does not say how its images are prepared. Write it to '
-      f'{str(beside)!r}, like {_EXAMPLE}; or "value_range": [-1, 1] in place '
+      f'{str(beside)!r}, like {EXAMPLE}; or "value_range": [-1, 1] in place '
       'of mean and std. With "channels": "BGR" blue comes first.'
     )
   try:
@@ -103,6 +103,6 @@ def read(path: str, told: str | None) -> Preprocessing:
       raise ValueError(f'image_size is {size}, not from 1 to {MOST_PIXELS}')
   except ValueError as error:
     raise ValueError(
-      f'{where}: {error}. It should be like {_EXAMPLE}.'
+      f'{where}: {error}. It should be like {EXAMPLE}.'
     ) from None
   return found

@@ -230,3 +230,9 @@ def test_no_flipped_bit_is_more_than_a_line(tmp_path):
     line = complaint(path)
     assert not line or 'net' in line
     assert '\n' not in line
+
+
+def test_a_value_that_is_made_of_itself_is_refused(tmp_path):
+  again = node('Identity', 'logits', 'logits')
+  with pytest.raises(ValueError, match="makes 'logits', which is there before"):
+    restore(tmp_path, [*small.body(), *small.head(), again])
