@@ -126,9 +126,8 @@ def _from_torch(
   torch = _library('torch')
   _library('onnxscript')
   module = module.eval()
-  size = prepared.image_size
   # Two, so that nobody takes the batch for a constant.
-  images = torch.zeros(2, 3, size, size)
+  images = torch.zeros(2, 3, prepared.image_size, prepared.image_size)
 
   def original(images: np.ndarray) -> list[np.ndarray]:
     with torch.no_grad():

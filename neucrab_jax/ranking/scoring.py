@@ -178,12 +178,16 @@ def _executor(num_threads: int) -> Iterator[futures.Executor]:
     pool.shutdown(cancel_futures=True)
 
 
+# Each has the features of a checkpoint in memory, and some times as much.
+_MOST_THREADS = 8
+
+
 def _num_threads(scorers: Sequence[Scorer], asked: int) -> int:
   """How many scores are made at once."""
   # What trains takes all of the devices, which processes share in one order.
   if parallel.num_processes() > 1 or any(s.trains for s in scorers):
     return 1
-  return asked or os.cpu_count() or 1
+  return asked or min(os.cpu_count() or 1, _MOST_THREADS)
 
 
 # Bytes of features from which on scores of one checkpoint alone are made at a

@@ -17,7 +17,7 @@ def resampling() -> Config:
   # each example's influence on the scores.
   config.num_resamples = 0
   config.seed = 0  # Of the resamples, and what is random in a measure.
-  config.num_threads = 0  # Scores made at once; 0 for one on each core.
+  config.num_threads = 0  # Scores at once; 0 for one on each core, up to 8.
   return config
 
 
