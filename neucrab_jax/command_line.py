@@ -228,6 +228,9 @@ def start(main: Callable[[Config, str], int], *, config: str) -> None:
     config: the page of `configs/` that is run where none is given.
   """
 
+  # Before TensorFlow imports Keras, which has one backend in a process.
+  os.environ.setdefault('KERAS_BACKEND', 'jax')
+
   def run(argv: list[str]) -> int:
     del argv
     if _DISTRIBUTED.value:

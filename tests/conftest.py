@@ -19,6 +19,8 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 # A check on an accelerator names it.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+# TensorFlow imports Keras, which has one backend in a process.
+os.environ.setdefault('KERAS_BACKEND', 'jax')
 
 _SHARE_EVERY_PROGRAM = {
   'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',

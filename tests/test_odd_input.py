@@ -128,7 +128,7 @@ def test_a_foreign_name_says_what_can_be_done(name):
   [
     ('my.pt', 'Convert them where PyTorch is'),
     ('x.ckpt', 'or export the network as ONNX'),
-    ('net.keras', 'extract its features there'),
+    ('net.keras', 'No file matches'),
     ('net.tflite', 'extract its features there'),
     ('x/model.safetensors', 'No file matches'),
   ],

@@ -21,11 +21,16 @@ _REPOSITORIES = 'neucrab_jax.checkpoints.hub'
 # Of folders with a config and weights.
 _FOLDERS = 'neucrab_jax.checkpoints.torch_folders'
 
+_KERAS = 'neucrab_jax.checkpoints.keras_files'
+
 # Ending of a file → module; imported when there is something to read.
 _BY_SUFFIX = {
   '.onnx': 'neucrab_jax.checkpoints.onnx_files',
   '.jaxexport': 'neucrab_jax.checkpoints.exported_files',
   '.safetensors': _FOLDERS,
+  '.keras': _KERAS,
+  '.h5': _KERAS,
+  '.hdf5': _KERAS,
 }
 
 # Between a file and what is chosen within it.

@@ -27,7 +27,7 @@ from neucrab_jax.checkpoints import (
 _CONFIG = 'config.json'
 
 # Endings of weights that no reader here knows.
-_FOREIGN = ('.gguf', '.h5', '.keras', '.msgpack', '.pb', '.tflite')
+_FOREIGN = ('.gguf', '.msgpack', '.pb', '.tflite')
 # Endings of pickled ones.
 _PICKLED = ('.bin', '.ckpt', '.pkl', '.pt', '.pth')
 
@@ -37,11 +37,14 @@ _BY_FEATURES = (
   '`labels`, and rank these with --config=configs/features.py:nleep.'
 )
 
+# HDF5 may be anything: it is taken by its own name or a pattern only.
+_ANYTHING = ('.h5', '.hdf5')
+
 # What is looked for in a folder: weights that say what they are, or those of
 # the folders in it.
 _INSIDE = (
   _CONFIG,
-  *(f'*{suffix}' for suffix in readers.suffixes()),
+  *(f'*{suffix}' for suffix in readers.suffixes() if suffix not in _ANYTHING),
   f'*/{_CONFIG}',
 )
 
