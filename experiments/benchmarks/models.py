@@ -2,7 +2,6 @@
 """Every network's speed, beside Keras where it has the same, on this machine.
 
     python -m experiments.benchmarks.models [--only=mobilenet] [--json=FILE]
-        [--folders='checkpoints/*']
 
 times the jitted forward pass of a batch of 16 images at each architecture's own
 size, with random weights: the median of `--repeats` warm calls, and the peak
@@ -16,16 +15,11 @@ Then the restoring of a TensorFlow 1 checkpoint of ResNet-101, in a process of
 its own: its seconds, without TensorFlow's import, and its peak memory beyond
 that import, as a multiple of the variables.
 
-With `--folders`, instead of all that, the networks of timm's and transformers'
-checkpoints in these folders, with their own weights and sizes, and what it
-takes to restore and compile them.
-
 Keras comes with TensorFlow. The JSON has all of it.
 """
 
 import argparse
 import functools
-import glob
 import json
 import os
 import pathlib
@@ -40,9 +34,6 @@ from collections.abc import Callable
 import numpy as np
 
 _BATCH = 16
-
-# Calls of a network of a folder, of which the median counts.
-_WARM = 5
 
 # Architecture: its own image size, and its name in keras.applications.
 NETWORKS = {
@@ -98,61 +89,6 @@ def random_variables(name: str) -> dict[tuple[str, ...], np.ndarray]:
 
   flat = traverse_util.flatten_dict(shapes)
   return {path: draw(path, leaf) for path, leaf in flat.items()}
-
-
-def _of_folder(folder: str) -> dict[str, float]:
-  """What a checkpoint of timm or transformers takes, warm and cold."""
-  import jax
-
-  from neucrab_jax import checkpoints, models
-
-  start = time.perf_counter()
-  backbone = checkpoints.restore(folder)
-  restored = time.perf_counter()
-  size = backbone.checkpoint.image_size
-  variables, images = jax.device_put((backbone.variables, _images(size)))
-  forward = jax.jit(functools.partial(models.infer, backbone.module))
-  began = time.perf_counter()
-  compiled = forward.lower(variables, images).compile()
-  seconds = {
-    'restore': restored - start,
-    'compile': time.perf_counter() - began,
-  }
-  taken = []
-  for _ in range(_WARM + 1):
-    start = time.perf_counter()
-    jax.block_until_ready(compiled(variables, images))
-    taken.append(time.perf_counter() - start)
-  return {
-    **seconds,
-    'size': size,
-    'images_per_second': _BATCH / statistics.median(taken[1:]),
-    'peak_mb': _peak_mb(),
-  }
-
-
-def measure_folders(pattern: str) -> dict[str, dict[str, float]]:
-  """All checkpoints that match, each in a process of its own."""
-  found = {}
-  row = '{:40} {:>5} {:>10} {:>10} {:>10} {:>8}'
-  print(row.format('folder', 'px', 'images/s', 'restore,s', 'compile,s', 'MB'))
-  for folder in sorted(glob.glob(pattern)):
-    done = subprocess.run(
-      [
-        *(sys.executable, '-m', 'experiments.benchmarks.models'),
-        f'--folder={folder}',
-      ],
-      check=True,
-      stdout=subprocess.PIPE,
-      text=True,
-    )
-    made = json.loads(done.stdout.splitlines()[-1])
-    name = pathlib.Path(folder).name
-    found[name] = made
-    cells = (f'{made[k]:.1f}' for k in ('images_per_second', 'restore',
-                                        'compile', 'peak_mb'))  # fmt: skip
-    print(row.format(name, made['size'], *cells), flush=True)
-  return found
 
 
 def _ours(name: str) -> Callable[[], object]:
@@ -319,9 +255,8 @@ def main():
   parser.add_argument('--only', default='', help='prefixes of architectures')
   parser.add_argument('--repeats', type=int, default=5)
   parser.add_argument('--json', type=pathlib.Path)
-  parser.add_argument('--folders', default='', help='a pattern of folders')
   # Of the processes that it starts.
-  for step in ('serve', 'save', 'restore', 'folder'):
+  for step in ('serve', 'save', 'restore'):
     parser.add_argument(f'--{step}', help=argparse.SUPPRESS)
   arguments = parser.parse_args()
   if arguments.serve:
@@ -330,13 +265,6 @@ def main():
     return _save(arguments.save)
   if arguments.restore:
     return _restore(arguments.restore)
-  if arguments.folder:
-    return print(json.dumps(_of_folder(arguments.folder)))
-  if arguments.folders:
-    record = {'folders': measure_folders(arguments.folders)}
-    if arguments.json:
-      arguments.json.write_text(json.dumps(record, indent=1) + '\n')
-    return None
   only = tuple(prefix for prefix in arguments.only.split(',') if prefix)
   columns = 'architecture px images/s Keras ratio peak,MB Keras,MB'
   print(_ROW.format(*columns.split()), flush=True)
