@@ -273,8 +273,8 @@ def from_keras(
   Raises:
     ValueError: if it cannot be exported.
   """
-  _library('tf2onnx')
   os.environ['KERAS_BACKEND'] = 'tensorflow'
+  _library('tf2onnx')
   keras = _library('keras')
   # Safe mode: a Lambda layer is code.
   model = keras.saving.load_model(source, compile=False, safe_mode=True)
