@@ -205,7 +205,7 @@ def test_a_record_of_other_settings_is_neither_used_nor_replaced(tmp_path):
   with pytest.raises(record.RecordError, match='other settings'):
     record.read(file, key='l')
   file.write_text('{"key"')
-  with pytest.raises(storage.DamagedFileError, match='no dict record'):
+  with pytest.raises(storage.DamagedFileError, match='no Accuracy record'):
     record.read(file, key='k')
 
 

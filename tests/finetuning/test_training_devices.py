@@ -63,11 +63,10 @@ def assert_same(curve, wanted):
     np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=name)
 
 
-@pytest.mark.parametrize('devices', [2, 8])
-def test_many_devices_are_one_device(one_device, devices, tmp_path):
+def test_many_devices_are_one_device(one_device, tmp_path):
   out = tmp_path / 'curve.json'
-  (printed,) = finish([start(out, devices=devices)])
-  assert f'devices: {devices}' in printed
+  (printed,) = finish([start(out, devices=8)])
+  assert 'devices: 8' in printed
   assert_same(json.loads(out.read_text()), one_device)
 
 

@@ -22,8 +22,10 @@ _SHARED = {
   '__init__',
   'depthwise',
   'exported',  # Of a user's own function.
+  'grouped',
   'inception',
   'inverted_residual',
+  'keras_model',  # Of a user's own file.
   'outputs',
   'pooling',
   'slim',

@@ -5,6 +5,14 @@ from neucrab_jax.ops import blocks
 from tests.ops import clusters
 
 
+@pytest.fixture(scope='module', autouse=True)
+def small_buckets():
+  """Of a quarter of the dimensions: the programs compile in half the time."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(blocks, 'SMALLEST_BUCKET', 32)
+    yield
+
+
 @pytest.fixture
 def features():
   return clusters.make_features()

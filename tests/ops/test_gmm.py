@@ -221,11 +221,11 @@ def test_one_compilation_serves_many_checkpoints(features):
   x = np.tile(x, (1, 6))
   x = x + np.random.default_rng(0).normal(size=x.shape).astype('f4')
   before = gmm._fit._cache_size(), posteriors.predictions._cache_size()
-  for d in (20, 33, 65, 127, 129, 140):
+  for d in (20, 31, 33, 60, 65, 90):
     mixture = gmm.fit(KEY, x[:, :d], initial_means=x[:5, :d], max_iterations=3)
     leep.leep(mixture, x[:, :d], y, num_classes=6)
-  assert gmm._fit._cache_size() - before[0] <= 2
-  assert posteriors.predictions._cache_size() - before[1] <= 2
+  assert gmm._fit._cache_size() - before[0] <= 3
+  assert posteriors.predictions._cache_size() - before[1] <= 3
 
 
 # With 32 features and 600 examples nothing is padded, and thus nothing copied.
