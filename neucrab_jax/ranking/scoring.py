@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From features to a score by each measure, with its record on disk."""
 
-import collections
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -213,46 +213,45 @@ def score_all(
   Returns:
     What came out by each measure, and whether Ctrl-C ended it early.
   """
-  results = {scorer.measure: Results() for scorer in scorers}
-  waiting = [
-    (candidate.name, scorer) for candidate in chosen for scorer in scorers
-  ]
-  under_way: collections.deque[futures.Future[_Result]] = collections.deque()
+  jobs: dict[tuple[str, str], futures.Future[_Result]] = {}
 
-  def put(result: _Result) -> None:
-    _, scorer = waiting.pop(0)
-    results[scorer.measure].add(result)
-
-  def collect(*, most: int) -> None:
-    """Takes what is done, in order, until so many are under way."""
+  def wait(*, most: int) -> None:
+    """Until so many are under way."""
+    under_way = {job for job in jobs.values() if not job.done()}
     while len(under_way) > most:
-      put(under_way[0].result())
-      under_way.popleft()
+      done, under_way = futures.wait(
+        under_way, return_when=futures.FIRST_COMPLETED
+      )
+      for job in done:
+        job.result()
       interruption.check()
 
   threads = _num_threads(scorers, num_threads)
+  # Or a thread would score what is in no list.
+  unbroken = interruption.deferred if threads > 1 else contextlib.nullcontext
+  interrupted = False
   try:
     with _executor(threads) as executor:
       for candidate in chosen:
         name = candidate.name
         bar.describe(name)
-        collect(most=threads - 1)
+        wait(most=threads - 1)
         try:
           computed = candidate.compute(bar.advance)
         except Exception as error:
-          collect(most=0)
-          for _ in scorers:
-            put(_failure(name, error))
+          for scorer in scorers:
+            jobs[name, scorer.measure] = futures.Future()
+            jobs[name, scorer.measure].set_result(_failure(name, error))
           continue
         # The features are the same on every process; one of them scores.
         if not parallel.is_primary():
           continue
         is_large = computed.features.features.nbytes > _MANY_BYTES
         if is_large:
-          collect(most=0)
+          wait(most=0)
         for scorer in scorers:
-          under_way.append(
-            executor.submit(
+          with unbroken():
+            jobs[name, scorer.measure] = executor.submit(
               _result,
               scorer,
               name=name,
@@ -260,15 +259,20 @@ def score_all(
               alone=len(scorers) == 1,
               bar=bar,
             )
-          )
-          collect(most=(threads - 1) * len(scorers))
+          wait(most=(threads - 1) * len(scorers))
         if is_large:
-          collect(most=0)
-      collect(most=0)
+          wait(most=0)
+      wait(most=0)
   except KeyboardInterrupt:
-    for name, scorer in waiting:
-      results[scorer.measure].failed.append(
-        record.Failure(name, 'Interrupted before it was scored.')
+    interrupted = True
+  results = {scorer.measure: Results() for scorer in scorers}
+  for candidate, scorer in itertools.product(chosen, scorers):
+    job = jobs.get((candidate.name, scorer.measure))
+    # What was under way came to its end before the threads did.
+    if job is not None and not job.cancelled() and not job.exception():
+      results[scorer.measure].add(job.result())
+    elif interrupted:
+      results[scorer.measure].add(
+        record.Failure(candidate.name, 'Interrupted before it was scored.')
       )
-    return results, True
-  return results, False
+  return results, interrupted
