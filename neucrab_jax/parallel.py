@@ -67,6 +67,13 @@ def all_agree(flag: bool) -> bool:
   return bool(np.all(multihost_utils.process_allgather(np.asarray(flag))))
 
 
+def from_primary(array: np.ndarray) -> np.ndarray:
+  """The first process's array, on every process; of the same shape on all."""
+  if jax.process_count() == 1:
+    return array
+  return np.asarray(multihost_utils.broadcast_one_to_all(array))
+
+
 def _on_each(devices: Sequence) -> jax.sharding.NamedSharding:
   mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
   return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())

@@ -65,6 +65,14 @@ class Bar:
 
   describe: Callable[[str], None]
   advance: Callable[[int], None]
+  say: Callable[[str], None]  # Prints a line above the bar.
+
+
+def headed(shown: Bar, heading: str) -> Bar:
+  """The bar, with a heading before all that it says of what a run does."""
+  return dataclasses.replace(
+    shown, describe=lambda text: shown.describe(f'{heading}: {text}')
+  )
 
 
 @contextlib.contextmanager
@@ -78,7 +86,13 @@ def bar(total: int) -> Iterator[Bar]:
       interruption.check()
       bars.advance(task, count)
 
-    yield Bar(lambda text: bars.update(task, description=_plain(text)), advance)
+    def say(text: str) -> None:
+      if parallel.is_primary():
+        bars.console.print(_plain(text), soft_wrap=True)
+
+    yield Bar(
+      lambda text: bars.update(task, description=_plain(text)), advance, say
+    )
     bars.update(task, description='done', completed=total)
 
 

@@ -2,14 +2,19 @@
 """Features of a task's examples: from the cache, or extracted into it."""
 
 import dataclasses
+import os
+import pathlib
 import warnings
 from collections.abc import Callable
 
 import msgspec
 import numpy as np
 
-from neucrab_jax import checkpoints, tasks
-from neucrab_jax.features import cache, extraction, record
+from neucrab_jax import checkpoints, parallel, tasks
+from neucrab_jax.features import cache, extraction, prefix, record
+
+# The folder within the cache for features of some of a task's examples.
+PREFIXES = 'prefixes'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +32,41 @@ class Computed:
   warnings: tuple[str, ...]
 
 
+def _load(
+  file: pathlib.Path, *, key: str
+) -> tuple[record.Features | None, tuple[str, ...]]:
+  """A file of the cache, and what a reader of the result should know of it."""
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always', cache.CacheWarning)
+    found = cache.load(file, key=key)
+  return found, tuple(str(warning.message) for warning in caught)
+
+
+def _save(file: pathlib.Path, found: record.Features) -> tuple[str, ...]:
+  """Keeps features; a full disk costs the next run time, not this one them."""
+  try:
+    cache.save(file, found)
+  except OSError as error:
+    return (f'The features could not be cached: {error}.',)
+  return ()
+
+
+def _join(
+  first: record.Features | None, second: record.Features
+) -> record.Features:
+  """The rows of both."""
+  if first is None:
+    return second
+  probs = None
+  if first.source_probs is not None and second.source_probs is not None:
+    probs = np.concatenate([first.source_probs, second.source_probs])
+  return record.Features(
+    np.concatenate([first.features, second.features]),
+    np.concatenate([first.labels, second.labels]),
+    probs,
+  )
+
+
 def compute(
   backbone: checkpoints.Backbone,
   examples: tasks.Examples,
@@ -36,8 +76,11 @@ def compute(
   batch_size: int,
   cache_dir: str,
   advance: Callable[[int], None] = lambda count: None,
+  part: prefix.Prefix | None = None,
 ) -> Computed:
   """Finds the features of a restored network in the cache, or extracts them.
+
+  What was extracted for a smaller part of the same order is there already.
 
   Args:
     backbone: the network.
@@ -47,44 +90,64 @@ def compute(
     batch_size: over all local devices.
     cache_dir: folder of the cache.
     advance: called with the number of examples done since the last call.
+    part: of the N examples, those that are asked for; all by default.
 
   Raises:
     ValueError: as `extraction.extract` does.
   """
-  checkpoint = backbone.checkpoint.name
+  part = part or prefix.whole(examples.labels[indices])
+  named = {'checkpoint': backbone.checkpoint.name, 'task': task}
   key = cache.key(backbone, examples, indices=indices)
-  file = cache.path(cache_dir, checkpoint=checkpoint, task=task, key=key)
-  with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter('always', cache.CacheWarning)
-    found = cache.load(file, key=key)
-  unkept: tuple[str, ...] = ()
-  cached = found is not None
-  if cached:
-    advance(len(indices))
-  else:
+  file = cache.path(cache_dir, key=key, **named)
+  found, told = _load(file, key=key)
+  if found is not None:
+    advance(part.size)
+    if not part.is_whole:
+      found = found.take(part.rows)
+    return Computed(found, True, told)
+  # In the order, so that it grows at its end.
+  begun_key = cache.key(backbone, examples, indices=indices[part.order])
+  begun_file = cache.path(
+    os.path.join(cache_dir, PREFIXES), key=begun_key, **named
+  )
+  begun = None
+  if parallel.all_agree(begun_file.exists()):
+    begun, more = _load(begun_file, key=begun_key)
+    told += more
+  done = 0 if begun is None else min(len(begun.labels), part.size)
+  advance(done)
+  if begun is None or done < part.size:
+    rows = np.sort(part.order[done : part.size])
     extracted = extraction.extract(
       backbone,
       examples,
-      indices=indices,
+      indices=indices[rows],
       batch_size=batch_size,
       advance=advance,
     )
+    places = np.searchsorted(rows, part.order[done : part.size])
+    begun = _join(begun, extracted.take(places))
+  ascending = np.argsort(part.order[: part.size])
+  found = begun.take(ascending)
+
+  def with_origin(features: record.Features, key: str, rows: np.ndarray):
     origin = record.Origin(
       key=key,
-      checkpoint=checkpoint,
       weights=backbone.fingerprint,
-      task=task,
       data=examples.fingerprint,
-      examples=examples.fingerprint_of(indices),
+      examples=examples.fingerprint_of(indices[rows]),
       split=examples.split_fingerprint,
+      **named,
     )
-    found = dataclasses.replace(
-      extracted, provenance=msgspec.to_builtins(origin)
-    )
-    try:
-      cache.save(file, found)
-    except OSError as error:
-      # A full disk costs the next run time, not this one its features.
-      unkept = (f'The features could not be cached: {error}.',)
-  told = tuple(str(warning.message) for warning in caught)
-  return Computed(found, cached, (*told, *unkept))
+    return dataclasses.replace(features, provenance=msgspec.to_builtins(origin))
+
+  found = with_origin(found, key, part.rows)
+  if part.is_whole:
+    told += _save(file, found)
+    if parallel.is_primary():
+      # All that it has is in the other.
+      begun_file.unlink(missing_ok=True)
+  elif done < part.size:
+    rows = part.order[: part.size]
+    told += _save(begun_file, with_origin(begun, begun_key, rows))
+  return Computed(found, done == part.size, told)

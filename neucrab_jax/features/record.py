@@ -38,6 +38,17 @@ class Features:
     probs = [] if self.source_probs is None else [self.source_probs]
     return storage.digest(self.features, self.labels, *probs)
 
+  def take(self, rows: np.ndarray) -> 'Features':
+    """Those of some examples, by number, in the order asked for."""
+    return dataclasses.replace(
+      self,
+      features=self.features[rows],
+      labels=self.labels[rows],
+      source_probs=(
+        None if self.source_probs is None else self.source_probs[rows]
+      ),
+    )
+
 
 # Letters of the key in the name of a file of the cache.
 KEY_LETTERS = 32

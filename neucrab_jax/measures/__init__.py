@@ -16,6 +16,7 @@ from neucrab_jax.measures.measure import MeasureWarning as MeasureWarning
 from neucrab_jax.measures.registry import check_options as check_options
 from neucrab_jax.measures.registry import default_options as default_options
 from neucrab_jax.measures.registry import names as names
+from neucrab_jax.measures.registry import sees_examples as sees_examples
 from neucrab_jax.measures.registry import spread as spread
 from neucrab_jax.measures.registry import trains as trains
 from neucrab_jax.measures.registry import variant as variant

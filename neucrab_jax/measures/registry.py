@@ -64,6 +64,11 @@ def trains(name: str) -> bool:
   return 'fine_tune' in find(name).parameters
 
 
+def sees_examples(name: str) -> bool:
+  """Whether a measure would score other examples differently."""
+  return find(name).sees_examples
+
+
 def spread(name: str) -> str:
   """What a measure's `std` is, such as 'standard deviation over seeds'."""
   return find(name).spread

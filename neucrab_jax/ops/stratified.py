@@ -78,6 +78,34 @@ def sample(
   return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
+def nested(labels: ArrayLike, seed: int = 0) -> Int[np.ndarray, 'N']:
+  """An order of all examples whose every beginning has all classes' shares.
+
+  Each class is spread evenly over the order, its examples shuffled; before all
+  others comes one of each class. As in `sample`, the draws are frozen.
+
+  >>> labels = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])
+  >>> [np.bincount(labels[nested(labels)[:n]]).tolist() for n in (2, 6, 9)]
+  [[1, 1], [4, 2], [6, 3]]
+
+  Args:
+    labels: [N] integers.
+    seed: shuffles.
+
+  Returns:
+    [N] int64 indices into the labels.
+  """
+  labels = np.asarray(labels)
+  random = np.random.RandomState(seed)
+  place = np.zeros(len(labels))
+  for label in np.unique(labels):
+    members = random.permutation(np.flatnonzero(labels == label))
+    # Where in its class's turn it comes is drawn, so that classes alternate.
+    place[members] = (np.arange(len(members)) + random.uniform()) / len(members)
+    place[members[0]] -= 1
+  return np.argsort(place, kind='stable').astype(np.int64)
+
+
 def hold_out(
   labels: Int[np.ndarray, 'N'], *, share: float, seed: int
 ) -> tuple[Int[np.ndarray, 'kept'], Int[np.ndarray, 'held_out']]:

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,11 +22,19 @@ from neucrab_jax import (
   tasks,
 )
 from neucrab_jax.ops import stratified
-from neucrab_jax.ranking import record
+from neucrab_jax.ranking import record, rounds
 from neucrab_jax.typing import Config
 
 # Called with how many examples are done since the last call.
 Advance = Callable[[int], None]
+
+
+class Compute(Protocol):
+  """Gets the features of a candidate, of all examples or the part given."""
+
+  def __call__(
+    self, advance: Advance, part: features.Prefix | None = None, /
+  ) -> 'Computed': ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +68,15 @@ class Computed:
     }
 
 
+def of_part(computed: Computed, part: features.Prefix | None) -> Computed:
+  """The same with the features of a part of the examples alone."""
+  if part is None:
+    return computed
+  return dataclasses.replace(
+    computed, features=computed.features.take(part.rows)
+  )
+
+
 @dataclasses.dataclass(frozen=True)
 class Candidate:
   """One row of the ranking to be.
@@ -72,7 +89,7 @@ class Candidate:
 
   name: str
   size: int
-  compute: Callable[[Advance], Computed]
+  compute: Compute
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,10 +99,12 @@ class Candidates:
   Attributes:
     task: its description, as `ranking.json` has it.
     candidates: in the order given.
+    labels: [N], of the examples.
   """
 
   task: record.Task
   candidates: tuple[Candidate, ...]
+  labels: np.ndarray
 
   @property
   def size(self) -> int:
@@ -135,6 +154,7 @@ def _about(
 
 def _compute(
   advance: Advance,
+  part: features.Prefix | None = None,
   *,
   checkpoint: checkpoints.Checkpoint,
   task: str,
@@ -142,6 +162,7 @@ def _compute(
   indices: np.ndarray,
   batch_size: int,
   cache_dir: str,
+  order_seed: int,
 ) -> Computed:
   """Restores a checkpoint and gets its features."""
   start = time.perf_counter()
@@ -156,6 +177,7 @@ def _compute(
       batch_size=batch_size,
       cache_dir=cache_dir,
       advance=advance,
+      part=part or features.whole(examples.labels[indices], seed=order_seed),
     )
   return Computed(
     computed.features,
@@ -176,7 +198,7 @@ def from_checkpoints(config: Config) -> Candidates:
 
   Args:
     config: with `task`, `checkpoints`, `checkpoint_dir`, `preprocessing`,
-      `batch_size` and `cache_dir`.
+      `batch_size`, `cache_dir` and `race`.
 
   Raises:
     ValueError: if a name is unknown, or the task is not one.
@@ -198,13 +220,18 @@ def from_checkpoints(config: Config) -> Candidates:
   _check_classes(examples.labels[indices], task=task, split=config.task.split)
   cache_dir = features.cache_dir(config.cache_dir)
   storage.check_writable(cache_dir)
+  race = config.get('race')
+  batch_size = config.batch_size
+  if race and race.top:
+    batch_size = rounds.batch_size(batch_size, num_classes=task.num_classes)
   compute = functools.partial(
     _compute,
     task=task.name,
     examples=examples,
     indices=indices,
-    batch_size=config.batch_size,
+    batch_size=batch_size,
     cache_dir=cache_dir,
+    order_seed=race.seed if race else 0,
   )
   return Candidates(
     task=record.Task(
@@ -224,4 +251,5 @@ def from_checkpoints(config: Config) -> Candidates:
       )
       for checkpoint in chosen
     ),
+    labels=examples.labels[indices],
   )

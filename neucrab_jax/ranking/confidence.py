@@ -80,14 +80,21 @@ def above(
   return _LEAST + (1 - 2 * _LEAST) * special.ndtr(z)
 
 
+def draw(
+  scores: Sequence[float], covariance: Float[np.ndarray, 'M M']
+) -> Float[np.ndarray, 'R M']:
+  """What the scores could truly be, the same draws each time."""
+  values, vectors = np.linalg.eigh(covariance)
+  root = vectors * np.sqrt(np.maximum(values, 0))
+  draws = np.random.default_rng(0).standard_normal((_NUM_DRAWS, len(scores)))
+  return np.asarray(scores) + draws @ root.T
+
+
 def best(
   scores: Sequence[float], covariance: Float[np.ndarray, 'M M']
 ) -> Float[np.ndarray, 'M']:
   """The probability that each truly scores highest; equals share it."""
-  values, vectors = np.linalg.eigh(covariance)
-  root = vectors * np.sqrt(np.maximum(values, 0))
-  draws = np.random.default_rng(0).standard_normal((_NUM_DRAWS, len(scores)))
-  drawn = np.asarray(scores) + draws @ root.T
+  drawn = draw(scores, covariance)
   highest = drawn >= drawn.max(axis=1, keepdims=True)
   return np.mean(highest / highest.sum(axis=1, keepdims=True), axis=0)
 

@@ -33,18 +33,26 @@ class _Seen:
 
 
 def _read(
-  advance: candidates.Advance, *, path: pathlib.Path
+  advance: candidates.Advance,
+  part: features.Prefix | None = None,
+  *,
+  path: pathlib.Path,
 ) -> candidates.Computed:
   start = time.perf_counter()
   found = features.read(path)
   advance(1)
   seconds = {'read': time.perf_counter() - start}
-  return candidates.Computed(found, seconds=seconds, cached=False)
+  computed = candidates.Computed(found, seconds=seconds, cached=False)
+  return candidates.of_part(computed, part)
 
 
 def _fail(
-  advance: candidates.Advance, *, error: Exception
+  advance: candidates.Advance,
+  part: features.Prefix | None = None,
+  *,
+  error: Exception,
 ) -> candidates.Computed:
+  del part
   advance(1)
   raise error
 
@@ -159,4 +167,5 @@ def find(pattern: str) -> candidates.Candidates:
       split_fingerprint=origin.split if origin else '',
     ),
     candidates=tuple(map(candidate, paths)),
+    labels=labels,
   )

@@ -189,7 +189,9 @@ def rank_features(
   classes = measures.check_labels(labels).value
 
   def candidate(name: str) -> candidates.Candidate:
-    def compute(advance: candidates.Advance) -> candidates.Computed:
+    def compute(
+      advance: candidates.Advance, part: features.Prefix | None = None
+    ) -> candidates.Computed:
       start = time.perf_counter()
       advance(1)
       probs = (source_probs or {}).get(name)
@@ -199,7 +201,8 @@ def rank_features(
         None if probs is None else columns.to_array(probs, name='source_probs'),
       )
       seconds = {'read': time.perf_counter() - start}
-      return candidates.Computed(found, seconds=seconds, cached=False)
+      computed = candidates.Computed(found, seconds=seconds, cached=False)
+      return candidates.of_part(computed, part)
 
     return candidates.Candidate(name, size=1, compute=compute)
 
@@ -214,6 +217,7 @@ def rank_features(
       fingerprint=storage.digest(classes),
     ),
     candidates=tuple(candidate(str(name)) for name in arrays),
+    labels=classes,
   )
   with tempfile.TemporaryDirectory() as folder:
     return _ranked(config, folder, found)

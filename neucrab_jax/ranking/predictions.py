@@ -94,10 +94,11 @@ def of_ranking(
       raise ValueError(
         f'{str(source)!r} ranks {entry.checkpoint!r} twice. Remove one.'
       )
+    # Scores of a race are of different examples: its order is what it predicts.
     scores[entry.checkpoint] = Prediction(
-      entry.score,
+      -float(entry.rank) if ranking.race else entry.score,
       source=str(source),
-      resamples=resamples.get(entry.checkpoint, ()),
+      resamples=() if ranking.race else resamples.get(entry.checkpoint, ()),
       seconds=_waited(entry),
     )
   return Predictions(

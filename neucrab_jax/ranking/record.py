@@ -5,16 +5,18 @@ It is `ranking.json`, for people too `ranking.csv` and `report.html`; each score
 of it is a file of its own (`score_record`).
 """
 
+import collections
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
 
 from neucrab_jax import checkpoints, storage
 from neucrab_jax.environment import Environment
-from neucrab_jax.ranking import confidence, score_record
+from neucrab_jax.ranking import confidence, race_record, score_record
 from neucrab_jax.reports import ranking_page
 
 SCHEMA = 2
@@ -96,6 +98,7 @@ class Entry(
       the last, and where nothing is random.
     source: of the checkpoint, where it was downloaded: its commit and the
       digests of its files.
+    num_examples: that it was scored on, if it left a race before its end.
   """
 
   rank: int
@@ -110,6 +113,7 @@ class Entry(
   warnings: tuple[str, ...]
   above_next: float | None = None
   source: checkpoints.Source | None = None
+  num_examples: int | None = None
 
   @property
   def compile_seconds(self) -> float:
@@ -132,10 +136,13 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   error: str
 
 
-class Ranking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Ranking(
+  msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
   """`ranking.json`: checkpoints in the order in which a measure puts them.
 
-  In a notebook it shows itself as a table.
+  In a notebook it shows itself as a table. Those that a race dropped are below
+  the others, whatever their scores, which are of fewer examples.
   """
 
   schema: Literal[2]
@@ -146,6 +153,7 @@ class Ranking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   skipped: tuple[Skip, ...]
   failed: tuple[Failure, ...]
   environment: Environment
+  race: race_record.Race | None = None
 
   @property
   def best(self) -> str:
@@ -206,21 +214,30 @@ class Scored:
 
 def in_order(
   scored: Sequence[Scored],
+  dropped: Sequence[Scored] = (),
+  num_examples: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[tuple[Entry, ...], confidence.Order | None]:
   """Best first; equal scores stay in the order given, and say so.
 
+  Args:
+    scored: on the same examples.
+    dropped: by a race, to be placed below those, in the order given.
+    num_examples: that each of the dropped was scored on.
+
   Returns:
-    The places, and how sure each pair of them is; None where nothing is random.
+    The places, and how sure each pair of those scored is; None where nothing is
+    random.
   """
   ordered = sorted(scored, key=lambda s: -s.score.score)
-  scores = [s.score.score for s in ordered]
+  counts = collections.Counter(s.score.score for s in ordered)
   order = confidence.order({s.checkpoint: s.score for s in ordered})
   placed = []
-  for place, one in enumerate(ordered):
+  for place, one in enumerate((*ordered, *dropped)):
     above_next = None
     if order is not None and place + 1 < len(ordered):
       above_next = order.above[place][place + 1]
-    tied = (_TIED,) if scores.count(one.score.score) > 1 else ()
+    is_tied = place < len(ordered) and counts[one.score.score] > 1
+    tied = (_TIED,) if is_tied else ()
     seconds = {
       **one.seconds,
       'score': one.score.seconds,
@@ -245,6 +262,7 @@ def in_order(
         warnings=(*one.warnings, *one.score.warnings, *tied),
         above_next=above_next,
         source=one.source,
+        num_examples=num_examples.get(one.checkpoint),
       )
     )
   return tuple(placed), order
@@ -268,9 +286,10 @@ def _rows(ranking: Ranking) -> tuple[list[str], list[list[Any]]]:
   steps = dict.fromkeys(
     step for entry in ranking.ranking for step in entry.seconds
   )
-  return [*_COLUMNS, *(f'seconds_{step}' for step in steps)], [
+  columns = (*_COLUMNS, 'num_examples') if ranking.race else _COLUMNS
+  return [*columns, *(f'seconds_{step}' for step in steps)], [
     [
-      *(getattr(entry, column) for column in _COLUMNS),
+      *(getattr(entry, column) for column in columns),
       *(entry.seconds.get(step) for step in steps),
     ]
     for entry in ranking.ranking

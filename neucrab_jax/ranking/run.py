@@ -23,6 +23,7 @@ from neucrab_jax.ranking import (
   candidates,
   feature_files,
   predictions,
+  racing,
   record,
   scoring,
 )
@@ -56,6 +57,7 @@ class Run:
     candidates: what is ranked.
     scorers: one for each measure.
     num_resamples: of the examples; 0 for an uncertainty to first order.
+    race: what is looked for by a race; None without one.
   """
 
   config: Config
@@ -63,6 +65,7 @@ class Run:
   candidates: candidates.Candidates
   scorers: tuple[scoring.Scorer, ...]
   num_resamples: int
+  race: racing.Settings | None = None
 
 
 def prepare(
@@ -86,6 +89,7 @@ def prepare(
     raise ValueError(
       f'num_threads must not be negative, but is {config.num_threads}.'
     )
+  race = racing.settings(config, tuple(chosen))
   folder = storage.open_workdir(workdir)
   if found is None:
     found = (
@@ -103,7 +107,9 @@ def prepare(
     )
     for name, options in chosen.items()
   )
-  return Run(config, folder, found, scorers, num_resamples)
+  if race:
+    found = racing.sized(found)
+  return Run(config, folder, found, scorers, num_resamples, race)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,16 +137,26 @@ def score(run: Run, bar: progress.Bar) -> Ranked:
   if parallel.is_primary():
     settings = storage.settings(run.config)
     storage.write_json(run.folder / 'config.json', settings)
-  results, interrupted = scoring.score_all(
-    run.candidates.candidates,
-    run.scorers,
-    bar,
-    num_threads=run.config.num_threads,
-  )
+  outcome, num_threads = None, run.config.num_threads
+  if run.race:
+    (scorer,) = run.scorers
+    outcome = racing.race(
+      run.candidates, scorer, bar, wanted=run.race, num_threads=num_threads
+    )
+    results = {scorer.measure: outcome.results}
+    interrupted = outcome.interrupted
+  else:
+    results, interrupted = scoring.score_all(
+      run.candidates.candidates, run.scorers, bar, num_threads=num_threads
+    )
   rankings, predicted = {}, []
   for scorer in run.scorers:
     found = results[scorer.measure]
-    entries, order = record.in_order(found.scored)
+    entries, order = (
+      record.in_order(found.scored, outcome.dropped, outcome.num_examples)
+      if outcome
+      else record.in_order(found.scored)
+    )
     ranking = record.Ranking(
       schema=record.SCHEMA,
       task=run.candidates.task,
@@ -156,6 +172,7 @@ def score(run: Run, bar: progress.Bar) -> Ranked:
       skipped=tuple(found.skipped),
       failed=tuple(found.failed),
       environment=environment.current(seed=run.config.seed),
+      race=outcome.race if outcome else None,
     )
     rankings[scorer.measure] = ranking
     predicted.append(

@@ -18,6 +18,12 @@ def resampling() -> Config:
   config.num_resamples = 0
   config.seed = 0  # Of the resamples, and what is random in a measure.
   config.num_threads = 0  # Scores at once; 0 for one on each core, up to 8.
+  config.race = ml_collections.ConfigDict()
+  # Only who may be among so many best is run on more and more of the examples,
+  # until those are known; 0 to run all checkpoints on all examples.
+  config.race.top = 0
+  config.race.confidence = 0.95  # That none of them is dropped.
+  config.race.seed = 0  # Of the order of the examples.
   return config
 
 

@@ -67,6 +67,33 @@ def advice(ranking: record.Ranking) -> str:
   return f'{sentence}; {", ".join(left_out)} can be left out.'
 
 
+def num_examples(entry: record.Entry, ranking: record.Ranking) -> int:
+  """How many a checkpoint was scored on; a race drops some before its end."""
+  if entry.num_examples is not None:
+    return entry.num_examples
+  if ranking.race and ranking.race.rounds:
+    return ranking.race.rounds[-1].num_examples
+  return ranking.task.num_examples
+
+
+def race(ranking: record.Ranking) -> str:
+  """What a race found and saved, in a sentence; '' where there was none."""
+  if ranking.race is None or not ranking.race.rounds:
+    return ''
+  held = ranking.race
+  examples = held.rounds[-1].num_examples
+  found = (
+    f'{len(ranking.ranking) - len(held.dropped)} of {len(ranking.ranking)} '
+    f'checkpoints were left in a race for the best {held.top}, after '
+    f'{examples} of {ranking.task.num_examples} examples'
+  )
+  return (
+    f'{found}: {held.passes:,} of {held.all_passes:,} image passes, '
+    f'{percent(held.passes / held.all_passes)}; none of the best was dropped '
+    f'with {percent(held.confidence)}.'
+  )
+
+
 def ranks(
   rankings: Sequence[record.Ranking],
 ) -> tuple[list[str], list[list[int | None]]]:

@@ -70,6 +70,31 @@ def _order(ranking: record.Ranking) -> list[list[_Cell]]:
   ]
 
 
+class _Run(NamedTuple):
+  """How far a checkpoint came in a race."""
+
+  checkpoint: str
+  num_examples: int
+  width: float  # In percent of all examples.
+  why: str  # It left; '' of those that were there at the end.
+
+
+def _runs(ranking: record.Ranking) -> list[_Run]:
+  """The checkpoints of a race, in the order of the ranking."""
+  assert ranking.race is not None
+  chances = {one.checkpoint: one.in_top for one in ranking.race.dropped}
+  top = ranking.race.top
+  best = f'among the best {top}' if top > 1 else 'the best'
+  runs = []
+  for entry in ranking.ranking:
+    count = comparison.num_examples(entry, ranking)
+    chance = chances.get(entry.checkpoint)
+    why = '' if chance is None else f'{best}: {comparison.percent(chance)}'
+    width = 100 * count / ranking.task.num_examples
+    runs.append(_Run(entry.checkpoint, count, width, why))
+  return runs
+
+
 def _agreement(rankings: Sequence[record.Ranking]) -> list[list[_Cell]]:
   """How measures agree: Kendall's τ of each two."""
   return [
@@ -115,6 +140,12 @@ def render(
       if ranking.order is not None
       and 1 < len(ranking.ranking) <= _MOST_COMPARED
     },
+    races={
+      ranking.measure.name: _runs(ranking)
+      for ranking in rankings
+      if ranking.race
+    },
+    told_race=comparison.race,
     advice=comparison.advice,
     percent=comparison.percent,
     steps=steps,

@@ -48,6 +48,8 @@ def _table(ranking: record.Ranking) -> table.Table:
   for column in ('rank', 'score', '±', 'holds', 'D', 'seconds'):
     rows.add_column(column, justify='right')
   rows.columns.insert(1, table.Column('checkpoint', overflow='fold'))
+  if ranking.race:
+    rows.add_column('examples', justify='right')
   for entry in ranking.ranking:
     compiling = entry.compile_seconds
     seconds = f'{sum(entry.seconds.values()) - compiling:.1f}'
@@ -62,6 +64,7 @@ def _table(ranking: record.Ranking) -> table.Table:
       '' if holds is None else comparison.percent(holds),
       str(entry.feature_dim),
       seconds + ' (cached)' * entry.cached,
+      *([str(comparison.num_examples(entry, ranking))] if ranking.race else []),
     )
   return rows
 
@@ -158,8 +161,9 @@ def show(rankings: Sequence[record.Ranking], folder: pathlib.Path) -> None:
       width = max(width, console.measure(part, options=wide).maximum)
     terminal.make_console(width=width).print(part)
   for ranking in rankings if alone else ():
-    if text := comparison.advice(ranking):
-      console.print(text)
+    for text in (comparison.race(ranking), comparison.advice(ranking)):
+      if text:
+        console.print(text)
   for kind, told_by in (
     ('warning', _warnings),
     ('skipped', lambda r: [(s.checkpoint, s.reason) for s in r.skipped]),

@@ -95,3 +95,21 @@ def test_what_is_held_out_has_every_class(share):
 def test_a_single_example_cannot_be_held_out():
   with pytest.raises(ValueError, match='Class 1 has a single'):
     stratified.hold_out(np.array([0, 0, 1]), share=0.2, seed=0)
+
+
+@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.given(
+  sizes=strategies.lists(strategies.integers(1, 60), min_size=2, max_size=9),
+  seed=strategies.integers(0, 2**32 - 1),
+)
+def test_every_beginning_of_a_nested_order_has_all_classes_shares(sizes, seed):
+  labels = np.repeat(np.arange(len(sizes)), sizes)
+  np.random.RandomState(1).shuffle(labels)
+  order = stratified.nested(labels, seed)
+  np.testing.assert_array_equal(np.sort(order), np.arange(len(labels)))
+  for n in range(len(sizes), len(labels) + 1):
+    counts = np.bincount(labels[order[:n]], minlength=len(sizes))
+    assert counts.min() >= 1
+    # One of each comes first, which puts all others off.
+    quotas = n * np.array(sizes) / len(labels)
+    assert np.all(np.abs(counts - quotas) <= len(sizes) + 1)
