@@ -22,6 +22,8 @@ def get_config() -> ml_collections.ConfigDict:
   # An order to beat, from worst to best: a group such as neucrab_1, or names
   # separated by commas; with '-' in front, from best to worst.
   config.order = ''
+  # Judge how well other tasks' accuracies predict, without any ranking.
+  config.history_alone = False
 
   # For intervals, p-values and comparisons.
   config.num_resamples = 10_000

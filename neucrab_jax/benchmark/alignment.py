@@ -8,7 +8,7 @@ Axes: C predictors, T tasks, M checkpoints.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -82,10 +82,6 @@ class AlignedScores:
     return [table.get(name) for name in self.checkpoints]
 
 
-def _listed(names: Iterable[str]) -> str:
-  return ', '.join(sorted(names))
-
-
 def _common_tasks(
   group: str,
   predicted: Collection[str],
@@ -109,7 +105,8 @@ def _common_checkpoints(
     raise ValueError(
       f'{group}: {len(common)} checkpoints have both a score and an accuracy; '
       f'at least {MIN_CHECKPOINTS} must. Scores: '
-      f'{_listed(predicted) or "none"}. Accuracies: {_listed(known) or "none"}.'
+      f'{joining.listed(predicted) or "none"}. Accuracies: '
+      f'{joining.listed(known) or "none"}.'
     )
   return common
 
@@ -141,33 +138,6 @@ def check(
   for table in accuracies.values():
     common = _common_tasks(group, tasks, table)
     _common_checkpoints(group, names, _known_on(common, table))
-
-
-def _coverage_notes(
-  predicted: Collection[str],
-  known: Collection[str],
-  *,
-  tasks: Sequence[str],
-  all_tasks: Iterable[str],
-) -> list[str]:
-  """A word on the checkpoints and tasks without a counterpart."""
-  notes = []
-  for what, lacking, having in (
-    ('an accuracy, but no score', set(known) - set(predicted), known),
-    ('a score, but no accuracy', set(predicted) - set(known), predicted),
-  ):
-    if lacking:
-      notes.append(
-        f'{len(lacking)} of {len(having)} checkpoints have {what}, and are '
-        f'left out: {_listed(lacking)}.'
-      )
-  unpaired = [task for task in dict.fromkeys(all_tasks) if task not in tasks]
-  if unpaired:
-    notes.append(
-      'Left out, because there are only scores or only accuracies: '
-      f'{_listed(unpaired)}.'
-    )
-  return notes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,6 +249,7 @@ def align(
   predicted: Sequence[Predictions],
   accuracies: KnownAccuracies,
   order: str = '',
+  alone: bool = False,
 ) -> list[AlignedScores]:
   """Aligns scores with accuracies, once for each kind of accuracies.
 
@@ -287,17 +258,21 @@ def align(
     predicted: by any measures on any tasks; may be empty if there is an order.
     accuracies: by kind, task and checkpoint.
     order: as `predictions.fixed_order` takes it; empty for none.
+    alone: whether accuracies will do, of which history is judged.
 
   Raises:
     ValueError: if nothing can be aligned, or fewer than three checkpoints.
   """
-  if not predicted and not order:
+  if not (predicted or order or alone):
     raise ValueError(
       f'{group}: there is nothing to judge. Give rankings, or an order.'
     )
   places = predictions.fixed_order(order) if order else {}
   predicted, joined = joining.join(predicted, accuracies)
-  predicted_tasks = dict.fromkeys(entry.task for entry in predicted)
+  # A table may have scores on some of its tasks alone.
+  predicted_tasks = dict.fromkeys(
+    entry.task for entry in predicted if entry.scores or entry.failed
+  )
   predicted_names = set(places) | {
     name for entry in predicted for name in (*entry.scores, *entry.failed)
   }
@@ -305,10 +280,11 @@ def align(
   for kind, table in accuracies.items():
     tasks = _common_tasks(group, predicted_tasks, table)
     known = _known_on(tasks, table)
-    names = _common_checkpoints(group, predicted_names, known)
+    having = predicted_names if predicted or order else known
+    names = _common_checkpoints(group, having, known)
     notes = joined + joining.doubts(tasks, names, table)
-    notes += _coverage_notes(
-      predicted_names, known, tasks=tasks, all_tasks=(*table, *predicted_tasks)
+    notes += joining.coverage(
+      having, known, tasks=tasks, all_tasks=(*table, *predicted_tasks)
     )
     matrix = np.array(
       [
@@ -330,7 +306,7 @@ def align(
       # A random order is always compared with anyway.
       if control not in {'random', *(p.name for p in predictors)}
     ]
-    if absent:
+    if absent and having is not known:
       notes.append(
         f'Controls that are not among the rankings: {", ".join(absent)}.'
       )

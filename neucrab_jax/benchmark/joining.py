@@ -118,3 +118,35 @@ def doubts(
       for doubt, alike in doubted.items()
     ]
   return notes
+
+
+def listed(names: Iterable[str]) -> str:
+  """Names for a sentence."""
+  return ', '.join(sorted(names))
+
+
+def coverage(
+  predicted: Collection[str],
+  known: Collection[str],
+  *,
+  tasks: Sequence[str],
+  all_tasks: Iterable[str],
+) -> list[str]:
+  """A word on the checkpoints and tasks without a counterpart."""
+  notes = []
+  for what, lacking, having in (
+    ('an accuracy, but no score', set(known) - set(predicted), known),
+    ('a score, but no accuracy', set(predicted) - set(known), predicted),
+  ):
+    if lacking:
+      notes.append(
+        f'{len(lacking)} of {len(having)} checkpoints have {what}, and are '
+        f'left out: {listed(lacking)}.'
+      )
+  unpaired = [task for task in dict.fromkeys(all_tasks) if task not in tasks]
+  if unpaired:
+    notes.append(
+      'Left out, because there are only scores or only accuracies: '
+      f'{listed(unpaired)}.'
+    )
+  return notes

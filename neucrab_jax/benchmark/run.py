@@ -26,7 +26,9 @@ from neucrab_jax.benchmark import (
   alignment,
   analysis,
   bootstrap,
+  exclusion,
   joining,
+  known_controls,
   metrics,
   record,
 )
@@ -42,7 +44,7 @@ SCHEMA = 1
 # More would fill the memory, and tell no more.
 _MAX_RESAMPLES = 1_000_000
 
-_GROUP = ('checkpoints', 'rankings', 'accuracies', 'order')
+_GROUP = ('checkpoints', 'rankings', 'accuracies', 'order', 'history_alone')
 
 
 def _groups(config: Config) -> Mapping[str, Any]:
@@ -149,9 +151,12 @@ _Pair = tuple[alignment.AlignedScores, list[predictions.Predictions]]
 def _align(config: Config, folder: pathlib.Path) -> list[_Pair]:
   """Aligns each group; rankings of those with `checkpoints` are made first."""
   groups = _groups(config)
-  accuracies = {
-    name: _read_accuracies(name, group) for name, group in groups.items()
-  }
+  rule = exclusion.read(config.to_dict().get('leave_out', {}))
+  accuracies, told = {}, {}
+  for name, group in groups.items():
+    accuracies[name], told[name] = exclusion.apply(
+      _read_accuracies(name, group), rule
+    )
   runs = {}
   for name, group in groups.items():
     if chosen := group['checkpoints']:
@@ -188,16 +193,16 @@ def _align(config: Config, folder: pathlib.Path) -> list[_Pair]:
   for name, group in groups.items():
     predicted, notes = found[name]
     predicted, joined = joining.join(predicted, accuracies[name])
-    notes = [*joined, *notes]
-    pairs += [
-      (dataclasses.replace(one, notes=(*one.notes, *notes)), predicted)
-      for one in alignment.align(
-        name,
-        predicted=predicted,
-        accuracies=accuracies[name],
-        order=group['order'],
-      )
-    ]
+    notes = [*told[name], *joined, *notes]
+    for one in alignment.align(
+      name,
+      predicted=predicted,
+      accuracies=accuracies[name],
+      order=group['order'],
+      alone=bool(group['history_alone']),
+    ):
+      one = dataclasses.replace(one, notes=(*one.notes, *notes))
+      pairs.append((known_controls.add(one), predicted))
   return pairs
 
 
@@ -249,7 +254,8 @@ def evaluate(config: Config, workdir: str) -> record.Evaluation:
   Args:
     config: as `configs/evaluate.py`; or with `groups`, each with `rankings`,
       `accuracies` and `order`; or as `configs/neucrab_mini.py`, whose groups
-      have `checkpoints` that are to be ranked first.
+      have `checkpoints` that are to be ranked first; with `leave_out`, as
+      `exclusion.read` takes it, for what is not to be judged by.
     workdir: the folder for the results.
 
   Returns:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from rich import box, table
@@ -83,18 +83,26 @@ def _show_alignment(
 
 
 def _show_tasks(console: rich_console.Console, aligned: Alignment) -> None:
+  """A table of τ; of tasks and predictors, what is more goes down."""
   rows = table.Table(title='Kendall τ on each task')
   rows.add_column('', overflow='fold')
-  for task in aligned.tasks:
-    rows.add_column(task, justify='right')
-  for row in aligned.rows:
-    rows.add_row(
-      row.name,
-      *(
-        terminal.number(row.tasks[task].metrics['kendall_tau'].value)
-        for task in aligned.tasks
-      ),
+  cells = {
+    row.name: [
+      terminal.number(row.tasks[task].metrics['kendall_tau'].value)
+      for task in aligned.tasks
+    ]
+    for row in aligned.rows
+  }
+  columns: Iterable[str] = aligned.tasks
+  if len(aligned.tasks) > len(cells):
+    columns = cells
+    cells = dict(
+      zip(aligned.tasks, zip(*cells.values(), strict=True), strict=True)
     )
+  for column in columns:
+    rows.add_column(column, justify='right', overflow='fold')
+  for name, taus in cells.items():
+    rows.add_row(name, *taus)
   console.print(rows)
 
 

@@ -159,6 +159,8 @@ def test_the_record_has_all_that_is_promised(files):
     'knn': 'control',
     'num_parameters': 'control',
     'fixed order': 'control',
+    'history': 'control',
+    'history_low_rank': 'control',
     analysis.RANDOM_ORDER: 'control',
     'accuracy: another seed': 'ceiling',
   }
@@ -272,8 +274,8 @@ def test_files_are_views_of_the_record(files):
     assert f'{value(row):.3f}'.replace('-', '−') in page
   for source in result['sources']:
     assert source['file'] in page
-  # Two tasks, four predictors, and the cost plot.
-  assert page.count('<svg') == 2 * 4 + 1
+  # Two tasks, six predictors, and the cost plot.
+  assert page.count('<svg') == 2 * 6 + 1
   assert not re.search(r'(src|href)="(http|//)|@import|url\((?!#)', page)
 
 
