@@ -49,7 +49,7 @@ def get_config(
   names = tuple(name for name in measures.names() if name != 'early_stopping')
   config.rank = settings.checkpoints_on_a_task()
   config.rank.update(settings.several_measures(names))
-  del config.rank.checkpoints, config.rank.task.name
+  del config.rank.checkpoints, config.rank.task.name, config.rank.known
   # Those that fine-tuning had, too.
   config.rank.task.num_examples = 200
 

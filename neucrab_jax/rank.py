@@ -15,7 +15,7 @@ interruption.heed_from_start(__name__)
 
 from absl import flags
 
-from neucrab_jax import command_line
+from neucrab_jax import command_line, parallel, storage
 from neucrab_jax.ranking import run
 from neucrab_jax.typing import Config
 
@@ -23,7 +23,17 @@ flags.adopt_module_key_flags(command_line)
 
 
 def main(config: Config, workdir: str) -> int:
+  known = None
+  if config.get('known'):
+    # Few ask for it, and it imports SciPy's statistics.
+    from neucrab_jax.benchmark import elsewhere
+
+    known = elsewhere.read(config.known)
   rankings = run.rank(config, workdir=workdir)
+  if known is not None and parallel.is_primary():
+    found = [ranking for ranking in rankings.values() if ranking.ranking]
+    if found:
+      elsewhere.tell(known, found, storage.open_workdir(workdir))
   failed = any(ranking.failed for ranking in rankings.values())
   return command_line.FAILED if failed else 0
 

@@ -135,6 +135,9 @@ def forecast(
   left, sizes, _ = np.linalg.svd(x, full_matrices=False)
   size = min(num_factors, len(sizes))
   loadings = left[:, :size] * sizes[:size] / np.sqrt(max(x.shape[1], 1))
+  # The first is what all tasks want alike, also tables without a common name,
+  # whose factors would else have signs of their own.
+  loadings[:, 0] = np.sqrt(1 - _FIRST_NOISE)
   noise = np.full(len(x), _FIRST_NOISE)
   prior = _LOADING_PRECISION * np.eye(size)
   for _ in range(_MAX_ITERATIONS):

@@ -18,6 +18,9 @@ def resampling() -> Config:
   config.num_resamples = 0
   config.seed = 0  # Of the resamples, and what is random in a measure.
   config.num_threads = 0  # Scores at once; 0 for one on each core, up to 8.
+  # What to show beside the ranking of how checkpoints did on other tasks:
+  # 'published', or accuracies as `evaluate` takes them; empty for nothing.
+  config.known = ''
   config.race = ml_collections.ConfigDict()
   # Only who may be among so many best is run on more and more of the examples,
   # until those are known; 0 to run all checkpoints on all examples.
