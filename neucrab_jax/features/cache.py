@@ -15,7 +15,7 @@ import numpy as np
 import platformdirs
 
 from neucrab_jax import checkpoints, models, parallel, storage, tasks
-from neucrab_jax.features import extraction, record
+from neucrab_jax.features import decoded, extraction, record
 
 
 class CacheWarning(UserWarning):
@@ -45,7 +45,7 @@ def key(
     examples.fingerprint,
     np.asarray(indices, np.int64),
     'float32',
-    storage.digest_sources(models, extraction, record, tasks),
+    storage.digest_sources(models, decoded, extraction, record, tasks),
   )
 
 

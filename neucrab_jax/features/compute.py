@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Features of a task's examples: from the cache, or extracted into it."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -11,7 +12,7 @@ import msgspec
 import numpy as np
 
 from neucrab_jax import checkpoints, parallel, tasks
-from neucrab_jax.features import cache, extraction, prefix, record
+from neucrab_jax.features import cache, decoded, extraction, prefix, record
 
 # The folder within the cache for features of some of a task's examples.
 PREFIXES = 'prefixes'
@@ -39,7 +40,9 @@ def _load(
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always', cache.CacheWarning)
     found = cache.load(file, key=key)
-  return found, tuple(str(warning.message) for warning in caught)
+  # Other threads warn, too.
+  own = [w for w in caught if issubclass(w.category, cache.CacheWarning)]
+  return found, tuple(str(warning.message) for warning in own)
 
 
 def _save(file: pathlib.Path, found: record.Features) -> tuple[str, ...]:
@@ -77,6 +80,7 @@ def compute(
   cache_dir: str,
   advance: Callable[[int], None] = lambda count: None,
   part: prefix.Prefix | None = None,
+  decoded_gigabytes: float = 0.0,
 ) -> Computed:
   """Finds the features of a restored network in the cache, or extracts them.
 
@@ -91,6 +95,8 @@ def compute(
     cache_dir: folder of the cache.
     advance: called with the number of examples done since the last call.
     part: of the N examples, those that are asked for; all by default.
+    decoded_gigabytes: that the cache may take for decoded images, which all
+      checkpoints share that prepare them alike.
 
   Raises:
     ValueError: as `extraction.extract` does.
@@ -118,13 +124,23 @@ def compute(
   advance(done)
   if begun is None or done < part.size:
     rows = np.sort(part.order[done : part.size])
-    extracted = extraction.extract(
-      backbone,
+    store = decoded.open_store(
       examples,
-      indices=indices[rows],
-      batch_size=batch_size,
-      advance=advance,
+      num_images=len(indices),
+      size=backbone.checkpoint.image_size,
+      method=backbone.checkpoint.resize_method,
+      cache_dir=cache_dir,
+      gigabytes=decoded_gigabytes,
     )
+    with store or contextlib.nullcontext():
+      extracted = extraction.extract(
+        backbone,
+        examples,
+        indices=indices[rows],
+        batch_size=batch_size,
+        advance=advance,
+        store=store,
+      )
     places = np.searchsorted(rows, part.order[done : part.size])
     begun = _join(begun, extracted.take(places))
   ascending = np.argsort(part.order[: part.size])

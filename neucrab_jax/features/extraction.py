@@ -20,10 +20,8 @@ import jax
 import numpy as np
 
 from neucrab_jax import checkpoints, models, parallel, tasks
-from neucrab_jax.features import record
+from neucrab_jax.features import decoded, record
 
-# Decodes one image, in any thread.
-_Decode = Callable[[], np.ndarray]
 # More threads than this only wait for each other, or for the disk.
 _MAX_THREADS = 32
 # Batches ready or in the making per thread: enough to hide an uneven one.
@@ -46,18 +44,14 @@ def _forward(
   return parallel.data_parallel(forward)
 
 
-def _load_batch(
-  decoders: list[_Decode], *, size: int, method: str
-) -> np.ndarray:
-  """Decodes and resizes a batch on the host.
+def _load_batch(images: list[decoded.Decode]) -> np.ndarray:
+  """Decodes and resizes a batch on the host, or gets it from the store.
 
   Returns:
     [b, size, size, 3] f32; or uint8, a quarter of the bytes for the device, if
-    no image had to be resized.
+    all images are.
   """
-  return np.stack(
-    [tasks.resize(decode(), size=size, method=method) for decode in decoders]
-  )
+  return np.stack([load() for load in images])
 
 
 def _num_threads() -> int:
@@ -69,8 +63,7 @@ def _num_threads() -> int:
 
 
 def _prefetch(
-  load: Callable[[list[_Decode]], np.ndarray],
-  batches: Iterable[list[_Decode]],
+  batches: Iterable[list[decoded.Decode]],
 ) -> Iterator[np.ndarray]:
   """Loads batches in threads, a few ahead of their use, in order."""
   threads = _num_threads()
@@ -78,14 +71,14 @@ def _prefetch(
   batches = iter(batches)
   try:
     ahead = collections.deque(
-      pool.submit(load, batch)
+      pool.submit(_load_batch, batch)
       for batch in itertools.islice(batches, _BATCHES_AHEAD * threads)
     )
     while ahead:
       yield ahead.popleft().result()
       # Only now, so as not to compete with the start of the batch just given.
       for batch in itertools.islice(batches, 1):
-        ahead.append(pool.submit(load, batch))
+        ahead.append(pool.submit(_load_batch, batch))
   finally:
     pool.shutdown(wait=False, cancel_futures=True)
 
@@ -133,6 +126,7 @@ def extract(
   indices: np.ndarray | None = None,
   batch_size: int = 128,
   advance: Callable[[int], None] = lambda count: None,
+  store: decoded.Store | None = None,
 ) -> record.Features:
   """Runs a restored network over examples.
 
@@ -146,6 +140,7 @@ def extract(
     indices: [N], which examples, ascending; all of them by default.
     batch_size: B, over all local devices; rounded up to a multiple of them.
     advance: called with the number of examples done since the last call.
+    store: of the split's images as the network wants them.
 
   Returns:
     Features [N, D] in the order of the indices, and source_probs [N, Z] if the
@@ -163,19 +158,23 @@ def extract(
   batch_size = round_batch_size(batch_size)
   forward = _forward(backbone.module, tuple(checkpoint.value_range))
   variables = parallel.replicate(backbone.variables)
-  load = functools.partial(
-    _load_batch, size=checkpoint.image_size, method=checkpoint.resize_method
-  )
   mine = indices[parallel.process_slice(len(indices))]
   count = len(mine)
   if not count:  # More processes than examples: this one learns the shapes.
     mine = indices[:1]
+  images = decoded.resizing(
+    examples.open(mine),
+    mine,
+    size=checkpoint.image_size,
+    method=checkpoint.resize_method,
+    store=store,
+  )
   done, error = [], None
   try:
     for outputs, size in _run(
       forward,
       variables,
-      _prefetch(load, _batched(examples.open(mine), batch_size)),
+      _prefetch(_batched(images, batch_size)),
       batch_size=batch_size,
     ):
       done.append(outputs)

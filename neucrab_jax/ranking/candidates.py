@@ -22,7 +22,7 @@ from neucrab_jax import (
   tasks,
 )
 from neucrab_jax.ops import stratified
-from neucrab_jax.ranking import record, rounds
+from neucrab_jax.ranking import ahead, record, rounds
 from neucrab_jax.typing import Config
 
 # Called with how many examples are done since the last call.
@@ -85,11 +85,13 @@ class Candidate:
     name: of the checkpoint.
     size: how many times its `compute` will advance the progress.
     compute: gets the features.
+    prepare: begins what it will need, while another one is computed.
   """
 
   name: str
   size: int
   compute: Compute
+  prepare: Callable[[], None] = lambda: None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,16 +159,18 @@ def _compute(
   part: features.Prefix | None = None,
   *,
   checkpoint: checkpoints.Checkpoint,
+  restorer: ahead.Restorer,
   task: str,
   examples: tasks.Examples,
   indices: np.ndarray,
   batch_size: int,
   cache_dir: str,
+  decoded_gigabytes: float,
   order_seed: int,
 ) -> Computed:
   """Restores a checkpoint and gets its features."""
   start = time.perf_counter()
-  backbone = checkpoints.restore(checkpoint)
+  backbone = restorer.take(checkpoint)
   restored = time.perf_counter()
   with compiling.watched() as watch:
     computed = features.compute(
@@ -177,6 +181,7 @@ def _compute(
       batch_size=batch_size,
       cache_dir=cache_dir,
       advance=advance,
+      decoded_gigabytes=decoded_gigabytes,
       part=part or features.whole(examples.labels[indices], seed=order_seed),
     )
   return Computed(
@@ -198,7 +203,7 @@ def from_checkpoints(config: Config) -> Candidates:
 
   Args:
     config: with `task`, `checkpoints`, `checkpoint_dir`, `preprocessing`,
-      `batch_size`, `cache_dir` and `race`.
+      `batch_size`, `cache_dir`, `decoded_gigabytes` and `race`.
 
   Raises:
     ValueError: if a name is unknown, or the task is not one.
@@ -224,13 +229,16 @@ def from_checkpoints(config: Config) -> Candidates:
   batch_size = config.batch_size
   if race and race.top:
     batch_size = rounds.batch_size(batch_size, num_classes=task.num_classes)
+  restorer = ahead.Restorer()
   compute = functools.partial(
     _compute,
+    restorer=restorer,
     task=task.name,
     examples=examples,
     indices=indices,
     batch_size=batch_size,
     cache_dir=cache_dir,
+    decoded_gigabytes=config.get('decoded_gigabytes', 0.0),
     order_seed=race.seed if race else 0,
   )
   return Candidates(
@@ -248,6 +256,7 @@ def from_checkpoints(config: Config) -> Candidates:
         checkpoint.name,
         size=len(indices),
         compute=functools.partial(compute, checkpoint=checkpoint),
+        prepare=functools.partial(restorer.start, checkpoint),
       )
       for checkpoint in chosen
     ),

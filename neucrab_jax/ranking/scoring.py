@@ -232,10 +232,12 @@ def score_all(
   interrupted = False
   try:
     with _executor(threads) as executor:
-      for candidate in chosen:
+      for place, candidate in enumerate(chosen, start=1):
         name = candidate.name
         bar.describe(name)
         wait(most=threads - 1)
+        for following in chosen[place : place + 1]:
+          following.prepare()
         try:
           computed = candidate.compute(bar.advance)
         except Exception as error:

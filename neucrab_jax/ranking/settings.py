@@ -58,6 +58,9 @@ def checkpoints_on_a_task() -> Config:
   config.weights = 'raw'
   config.batch_size = 128  # Over all local devices.
   config.cache_dir = ''  # Of features; empty for the user's cache folder.
+  # That images there may take which are decoded once for all checkpoints; 0 to
+  # decode them for each.
+  config.decoded_gigabytes = 10.0
   return config
 
 

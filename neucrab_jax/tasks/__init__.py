@@ -28,7 +28,7 @@ from neucrab_jax.tasks import (
   vtab,
 )
 from neucrab_jax.tasks.inspection import BadImagesError
-from neucrab_jax.tasks.preprocessing import resize
+from neucrab_jax.tasks.preprocessing import gives_uint8, resize
 from neucrab_jax.tasks.splits import find as find_split
 from neucrab_jax.tasks.task import Examples, Task
 from neucrab_jax.typing import Config
@@ -39,6 +39,7 @@ __all__ = [
   'Task',
   'find_split',
   'folder_options',
+  'gives_uint8',
   'load',
   'names',
   'resize',

@@ -40,6 +40,7 @@ def make_examples(images: np.ndarray, labels: np.ndarray) -> task_lib.Examples:
     labels=labels,
     fingerprint=storage.digest(images, labels),
     opener=open_images,
+    in_memory=True,
   )
 
 

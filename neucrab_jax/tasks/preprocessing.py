@@ -134,6 +134,15 @@ _METHODS = {
 _CROPPING = ('slim_inception', 'slim_vgg')
 
 
+def gives_uint8(method: str) -> bool:
+  """Whether images of all sizes are uint8 when they are resized.
+
+  >>> gives_uint8('bicubic/shorter=256'), gives_uint8('bilinear')
+  (True, False)
+  """
+  return _parse(method) is not None
+
+
 def resize(
   image: np.ndarray, size: int = 224, method: str = 'bilinear'
 ) -> np.ndarray:

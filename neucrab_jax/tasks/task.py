@@ -27,6 +27,7 @@ class Examples:
       split; None where that is not known.
     num_damaged: images of the split that were left out, as they are damaged.
     whole_fingerprint: of the split that these are a part of; empty for none.
+    in_memory: whether its images are there, with nothing to decode.
   """
 
   labels: np.ndarray
@@ -37,6 +38,7 @@ class Examples:
   ids: np.ndarray | None = dataclasses.field(default=None, repr=False)
   num_damaged: int = 0
   whole_fingerprint: str = ''
+  in_memory: bool = False
 
   @property
   def split_fingerprint(self) -> str:
