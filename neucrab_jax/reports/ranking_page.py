@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from neucrab_jax.reports import comparison, page
+from neucrab_jax.reports import comparison, cost_plot, page
 
 if TYPE_CHECKING:
   from neucrab_jax.ranking import record
@@ -140,6 +140,10 @@ def render(
       if ranking.order is not None
       and 1 < len(ranking.ranking) <= _MOST_COMPARED
     },
+    plots={
+      ranking.measure.name: cost_plot.draw(ranking) for ranking in rankings
+    },
+    plot_size=(cost_plot.WIDTH, cost_plot.HEIGHT),
     races={
       ranking.measure.name: _runs(ranking)
       for ranking in rankings
