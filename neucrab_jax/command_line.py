@@ -24,7 +24,7 @@ import platformdirs
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from neucrab_jax import command_help, interruption
+from neucrab_jax import cluster, command_help, interruption
 from neucrab_jax.typing import Config
 
 _CONFIG = config_flags.DEFINE_config_file('config', help_string='What to run.')
@@ -39,6 +39,21 @@ _DISTRIBUTED = flags.DEFINE_bool(
   False,
   'Join the other processes of a TPU pod or cluster: start the same command '
   'on every host. The first one writes.',
+)
+
+_CLUSTER = flags.DEFINE_string(
+  'cluster',
+  '',
+  'Ray cluster to run on, each checkpoint a piece of work: local, auto for '
+  'that of this machine, or ray://HOST:10001.',
+)
+_CLUSTER_GPUS = flags.DEFINE_float(
+  'cluster_gpus', 0.0, 'GPUs of each piece of work, with --cluster.'
+)
+_CLUSTER_RESOURCES = flags.DEFINE_string(
+  'cluster_resources',
+  '',
+  'Other resources of each piece of work, with --cluster, such as TPU:4.',
 )
 
 # Exit statuses beside 0: something failed, the input was bad, Ctrl-C.
@@ -176,7 +191,35 @@ def _explain_left_over(word: str) -> str:
   )
 
 
-_FLAGS = (_CONFIG, _WORKDIR, _COMPILATION_CACHE, _DISTRIBUTED)
+_FLAGS = (
+  _CONFIG,
+  _WORKDIR,
+  _COMPILATION_CACHE,
+  _DISTRIBUTED,
+  _CLUSTER,
+  _CLUSTER_GPUS,
+  _CLUSTER_RESOURCES,
+)
+
+
+def _connected() -> contextlib.AbstractContextManager:
+  """The cluster that is asked for.
+
+  Raises:
+    ValueError: if there is none.
+  """
+  if not _CLUSTER.value:
+    return contextlib.nullcontext()
+  if _DISTRIBUTED.value:
+    raise ValueError(
+      '--cluster gives each process a checkpoint, --distributed all of them '
+      'one: give one of the two.'
+    )
+  return cluster.connected(
+    _CLUSTER.value,
+    gpus=_CLUSTER_GPUS.value,
+    resources=_CLUSTER_RESOURCES.value,
+  )
 
 
 def run_app(main: Callable[[list[str]], int], argv: list[str]) -> None:
@@ -253,7 +296,8 @@ def start(main: Callable[[Config, str], int], *, config: str) -> None:
     try:
       with interruption.handled(), warnings.catch_warnings():
         warnings.showwarning = _show_warning
-        return main(_CONFIG.value, workdir)
+        with _connected():
+          return main(_CONFIG.value, workdir)
     except (KeyboardInterrupt, interruption.Interrupted):
       return INTERRUPTED
     except (ValueError, OSError, RuntimeError) as error:

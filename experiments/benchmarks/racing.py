@@ -30,6 +30,7 @@ from neucrab_jax.ranking import (
   racing,
   record,
   score_record,
+  scoring,
 )
 
 _FEATURES = flags.DEFINE_string('features', '', 'Folder of feature files.')
@@ -162,7 +163,7 @@ def _races(task: _Task, wanted: racing.Settings):
       _Scorer(task),
       _SILENT,
       wanted=dataclasses.replace(wanted, seed=seed),
-      num_threads=1,
+      score_all=functools.partial(scoring.score_all, num_threads=1),
     )
     end = outcome.race.rounds[-1].num_examples
     counts = {**dict.fromkeys(task.names, end), **outcome.num_examples}

@@ -7,246 +7,23 @@ its folder, a table of all of them as `accuracies.csv`, and `report.html`,
 runs may share a folder: each checkpoint is one run's at a time.
 """
 
-import contextlib
-import dataclasses
-import functools
-import pathlib
-from collections.abc import Callable, Sequence
-from importlib import util
+from collections.abc import Sequence
 
-import jax
 import msgspec
 from absl import logging
 
 from neucrab_jax import (
   checkpoints,
-  environment,
-  features,
-  finetuning,
+  cluster,
   interruption,
-  models,
   parallel,
   progress,
-  spelling,
   storage,
-  tasks,
-  untrusted,
 )
-from neucrab_jax.finetuning import (
-  accuracy,
-  network,
-  record,
-  saved_states,
-  splits,
-  trainer,
-)
-from neucrab_jax.finetuning.protocol import Protocol, Trial
+from neucrab_jax.finetuning import record, remote, sweep
+from neucrab_jax.finetuning.protocol import Protocol
 from neucrab_jax.reports import finetuning_page, finetuning_table
 from neucrab_jax.typing import Config
-
-
-def _protocol(config: Config) -> Protocol:
-  """The protocol that the config asks for.
-
-  Raises:
-    ValueError: if a setting is unknown or cannot be.
-  """
-  known = [field.name for field in dataclasses.fields(Protocol)]
-  settings = {}
-  for name, value in config.items():
-    if name not in known:
-      raise spelling.unknown('setting of the protocol', name, known)
-    settings[name] = tuple(value) if isinstance(value, list) else value
-  return Protocol(**settings)
-
-
-class _Sweep:
-  """The same protocol for every checkpoint of a run."""
-
-  def __init__(self, config: Config, folder: pathlib.Path):
-    self._config = config
-    self._folder = folder
-    self.protocol = _protocol(config.protocol)
-    self.task = splits.Splits(config.task, folder)
-    self.cache_dir = features.cache_dir(config.cache_dir)
-
-  def check(self) -> None:
-    """Refuses what would fail after long work.
-
-    Raises:
-      ValueError: naming the setting and what it may be.
-    """
-    batch_size = self.protocol.batch_size
-    if batch_size % jax.device_count():
-      raise ValueError(
-        f'The batch size {batch_size} cannot be split over '
-        f'{jax.device_count()} devices. Choose a multiple of that.'
-      )
-    for name, least in (('save_steps', 1), ('together', 0)):
-      if self._config[name] < least:
-        raise ValueError(
-          f'{name} must be at least {least}, not {self._config[name]}.'
-        )
-    if self._config.tensorboard and not util.find_spec('tensorflow'):
-      raise ValueError(
-        'tensorboard=True needs what is not installed: pip install '
-        "'neucrab_jax[tfds]', or requirements/tfds.txt."
-      )
-    untrusted.check_local(self.cache_dir)
-    if self.protocol.mode == 'head':
-      storage.check_writable(self.cache_dir)
-
-  def accuracy(
-    self,
-    checkpoint: checkpoints.Checkpoint,
-    *,
-    bars: progress.NestedBars,
-    wait: bool,
-  ) -> record.Accuracy | None:
-    """The record of a checkpoint: found, or made.
-
-    Args:
-      checkpoint: what to fine-tune.
-      bars: what shows how far it is.
-      wait: until another run is done with it.
-
-    Returns:
-      The record, or None if another run is at it.
-    """
-    backbone = checkpoints.restore(checkpoint)
-    file = self._place('accuracies', checkpoint)
-    key = self._key(backbone, self.task.describe())
-    # One process of a run claims for all of them.
-    claim = (
-      storage.claim(file, wait=wait)
-      if parallel.is_primary()
-      else contextlib.nullcontext(True)
-    )
-    with claim as mine:
-      if not parallel.all_agree(mine):
-        return None
-      try:
-        made = record.read(file, key=key)
-      except storage.DamagedFileError as error:
-        bars.say(f'{error} It is made again.')
-        made = None
-      if not parallel.all_agree(made is not None):
-        about = record.About(
-          schema=record.SCHEMA,
-          key=key,
-          checkpoint=checkpoint.name,
-          weights=backbone.fingerprint,
-          task=self.task.describe(),
-          protocol=self.protocol,
-          environment=self._environment(),
-        )
-        made = self._finetune(backbone, about=about, bars=bars)
-        if parallel.is_primary():
-          storage.write_sealed(file, made)
-      saved_states.forget(self._place('states', checkpoint))
-    return made
-
-  def _place(self, kind: str, checkpoint: checkpoints.Checkpoint):
-    return record.path(
-      self._folder / kind, checkpoint=checkpoint.name, task=self.task.name
-    )
-
-  def _environment(self) -> environment.Environment:
-    return environment.current(seed=self.protocol.seeds[0])
-
-  def _key(self, backbone: checkpoints.Backbone, task: record.Task) -> str:
-    """SHA-256 of all that an accuracy should depend on."""
-    checkpoint = backbone.checkpoint
-    return storage.digest(
-      record.SCHEMA,
-      backbone.fingerprint,
-      checkpoint.architecture,
-      checkpoint.image_size,
-      list(checkpoint.value_range),
-      checkpoint.resize_method,
-      storage.to_builtins(task.parts_alone()),
-      storage.to_builtins(self.protocol),
-    )
-
-  def _finetune(
-    self,
-    backbone: checkpoints.Backbone,
-    *,
-    about: record.About,
-    bars: progress.NestedBars,
-  ) -> record.Accuracy:
-    """Runs the sweep, from where it was left, and tests what is chosen."""
-    protocol, task = self.protocol, self.task
-    if protocol.mode == 'head':
-      load = functools.partial(
-        task.features,
-        backbone=backbone,
-        batch_size=protocol.batch_size,
-        cache_dir=self.cache_dir,
-      )
-      train = load('train')
-      net, variables = network.from_features(
-        train.inputs.shape[1], task.num_classes
-      )
-    else:
-      network.check_trainable(backbone)
-      load = functools.partial(task.images, checkpoint=backbone.checkpoint)
-      train = load('train')
-      net, variables = network.from_backbone(
-        backbone, task.num_classes, protocol
-      )
-    # Another version, or other devices, would round otherwise: no run goes on
-    # from where such a one was left. The test examples are no matter of it, so
-    # that a damaged one can be repaired.
-    ours = storage.digest(
-      self._key(backbone, task.describe(('train', 'validation'))),
-      storage.to_builtins(about.environment),
-      self._config.together,
-      storage.digest_sources(finetuning, models, tasks, parallel),
-    )
-
-    def begin(trials: Sequence[Trial]) -> None:
-      rates = ', '.join(f'{trial.learning_rate:g}' for trial in trials)
-      bars.begin(
-        f'{about.checkpoint}: learning rate {rates}',
-        steps=sum(trial.steps for trial in trials),
-      )
-
-    with self._writers(backbone.checkpoint) as observe:
-      engine = trainer.Trainer(
-        net,
-        variables,
-        train,
-        load('validation'),
-        protocol,
-        folder=self._place('states', backbone.checkpoint) / ours[:16],
-        save_steps=self._config.save_steps,
-        together=self._config.together,
-        advance=bars.advance,
-        begin=begin,
-        observe=observe,
-      )
-      results = engine.run(protocol.trials())
-    made = accuracy.summarise(
-      results,
-      about=about,
-      validation_labels=task.parts['validation'].labels,
-      num_test=len(task.parts['test'].indices),
-      test=lambda result: engine.accuracy(result, load('test')),
-    )
-    warnings = (*made.warnings, *task.notes, *checkpoints.notes(backbone))
-    return msgspec.structs.replace(made, warnings=warnings)
-
-  def _writers(
-    self, checkpoint: checkpoints.Checkpoint
-  ) -> contextlib.AbstractContextManager[Callable]:
-    """What is called with every point of a curve."""
-    if not self._config.tensorboard or not parallel.is_primary():
-      return contextlib.nullcontext(lambda trial, point: None)
-    # It imports TensorFlow.
-    from neucrab_jax.finetuning import tensorboard
-
-    return tensorboard.writing(self._place('tensorboard', checkpoint))
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -266,7 +43,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def _finetune_all(
-  sweep: _Sweep,
+  swept: sweep.Sweep,
   chosen: Sequence[checkpoints.Checkpoint],
   bars: progress.NestedBars,
 ) -> tuple[list[record.Accuracy], list[record.Failure]]:
@@ -282,7 +59,7 @@ def _finetune_all(
   for wait, todo in ((False, chosen), (True, waiting)):
     for checkpoint in todo:
       try:
-        made = sweep.accuracy(checkpoint, bars=bars, wait=wait)
+        made = swept.accuracy(checkpoint, bars=bars, wait=wait)
       except Exception as error:
         logging.debug('%s failed', checkpoint.name, exc_info=True)
         message = f'{type(error).__name__}: {error}'
@@ -316,23 +93,28 @@ def finetune(config: Config, workdir: str) -> Result:
     config.get('weights', 'raw'),
   )
   folder = storage.open_workdir(workdir)
-  sweep = _Sweep(config, folder)
-  sweep.check()
+  swept = sweep.Sweep(config, folder)
+  swept.check()
   settings = storage.settings(config)
   if parallel.is_primary():
     storage.write_json(folder / 'config.json', settings)
   bars = progress.NestedBars(
     description='all trials, steps',
     names=len(chosen),
-    steps=sum(trial.steps for trial in sweep.protocol.trials()),
+    steps=sum(trial.steps for trial in swept.protocol.trials()),
   )
   try:
     with bars.showing():
-      done, failed = _finetune_all(sweep, chosen, bars)
+      pool = cluster.current()
+      done, failed = (
+        _finetune_all(swept, chosen, bars)
+        if pool is None
+        else remote.finetune_all(config, folder, chosen, bars, pool=pool)
+      )
   except KeyboardInterrupt as interrupt:
     raise interruption.Interrupted from interrupt
   result = Result(
-    sweep.task.describe(), sweep.protocol, tuple(done), tuple(failed)
+    swept.task.describe(), swept.protocol, tuple(done), tuple(failed)
   )
   if parallel.is_primary():
     storage.write_text(

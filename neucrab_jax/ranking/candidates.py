@@ -86,12 +86,14 @@ class Candidate:
     size: how many times its `compute` will advance the progress.
     compute: gets the features.
     prepare: begins what it will need, while another one is computed.
+    part: of the examples, that its `compute` is of; None for all.
   """
 
   name: str
   size: int
   compute: Compute
   prepare: Callable[[], None] = lambda: None
+  part: features.Prefix | None = None
 
 
 @dataclasses.dataclass(frozen=True)

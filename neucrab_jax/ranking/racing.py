@@ -127,7 +127,9 @@ def _of_round(
       # A file of features tells of itself, not of examples.
       told(part.size)
 
-  return dataclasses.replace(candidate, compute=compute)
+  return dataclasses.replace(
+    candidate, compute=compute, size=part.size - before, part=part
+  )
 
 
 def _with_earlier(
@@ -271,7 +273,7 @@ def race(
   bar: progress.Bar,
   *,
   wanted: Settings,
-  num_threads: int,
+  score_all: scoring.ScoreAll,
 ) -> Outcome:
   """Races candidates against each other.
 
@@ -280,7 +282,7 @@ def race(
     scorer: of the measure.
     bar: advanced by images.
     wanted: what is looked for.
-    num_threads: scores that are made at once.
+    score_all: scores the candidates of a round.
   """
   whole = features.whole(found.labels, seed=wanted.seed)
   sizes = rounds.sizes(whole.size, num_classes=found.task.num_classes)
@@ -294,11 +296,10 @@ def race(
       bar=bar,
     )
     heading = f'{len(running.left)} checkpoints, {size}/{whole.size} examples'
-    results, interrupted = scoring.score_all(
+    results, interrupted = score_all(
       list(map(of_round, running.left)),
       [scorer],
       progress.headed(bar, heading),
-      num_threads=num_threads,
     )
     if interrupted and running.last:
       # Scores of some on more examples can't be compared with the others'.

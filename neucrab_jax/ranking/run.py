@@ -8,10 +8,10 @@ the ranking and the scores, and `report.html` has them side by side.
 """
 
 import dataclasses
-import pathlib
-from typing import Any
+import functools
 
 from neucrab_jax import (
+  cluster,
   environment,
   interruption,
   measures,
@@ -20,96 +20,16 @@ from neucrab_jax import (
   storage,
 )
 from neucrab_jax.ranking import (
-  candidates,
-  feature_files,
   predictions,
   racing,
   record,
+  remote,
   scoring,
 )
+from neucrab_jax.ranking.preparation import Run as Run
+from neucrab_jax.ranking.preparation import prepare as prepare
 from neucrab_jax.reports import ranking_page, ranking_table
 from neucrab_jax.typing import Config
-
-
-def _chosen(config: Config) -> dict[str, dict[str, Any]]:
-  """The measures of a run, and all options of each, checked."""
-  if 'measures' in config:
-    names = [name.strip() for name in config.measures.split(',')]
-    given = config.options.to_dict()
-  else:
-    names = [config.measure.name]
-    given = {config.measure.name: config.measure.options.to_dict()}
-  chosen = {}
-  for name in names:
-    options = {**measures.default_options(name), **given.get(name, {})}
-    measures.check_options(name, options)
-    chosen[name] = options
-  return chosen
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-  """A ranking run that was found sound, and has not started.
-
-  Attributes:
-    config: as one of `configs/`.
-    folder: for the results.
-    candidates: what is ranked.
-    scorers: one for each measure.
-    num_resamples: of the examples; 0 for an uncertainty to first order.
-    race: what is looked for by a race; None without one.
-  """
-
-  config: Config
-  folder: pathlib.Path
-  candidates: candidates.Candidates
-  scorers: tuple[scoring.Scorer, ...]
-  num_resamples: int
-  race: racing.Settings | None = None
-
-
-def prepare(
-  config: Config, workdir: str, found: candidates.Candidates | None = None
-) -> Run:
-  """Checks all that can be checked before any long work.
-
-  Args:
-    config: as one of `configs/`.
-    workdir: the folder for the results.
-    found: what is ranked, if not what the config says.
-
-  Raises:
-    ValueError: if the input is bad.
-  """
-  chosen = _chosen(config)
-  num_resamples = config.get('num_resamples', 0)
-  measures.check_num_resamples(num_resamples)
-  measures.check_seed(config.seed)
-  if config.num_threads < 0:
-    raise ValueError(
-      f'num_threads must not be negative, but is {config.num_threads}.'
-    )
-  race = racing.settings(config, tuple(chosen))
-  folder = storage.open_workdir(workdir)
-  if found is None:
-    found = (
-      feature_files.find(config.features)
-      if config.get('features') or 'checkpoints' not in config
-      else candidates.from_checkpoints(config)
-    )
-  scorers = tuple(
-    scoring.Scorer(
-      name,
-      options,
-      seed=config.seed,
-      num_resamples=num_resamples,
-      folder=folder / name if len(chosen) > 1 else folder,
-    )
-    for name, options in chosen.items()
-  )
-  if race:
-    found = racing.sized(found)
-  return Run(config, folder, found, scorers, num_resamples, race)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,17 +57,23 @@ def score(run: Run, bar: progress.Bar) -> Ranked:
   if parallel.is_primary():
     settings = storage.settings(run.config)
     storage.write_json(run.folder / 'config.json', settings)
-  outcome, num_threads = None, run.config.num_threads
+  pool = cluster.current()
+  score_all: scoring.ScoreAll = (
+    functools.partial(scoring.score_all, num_threads=run.config.num_threads)
+    if pool is None
+    else functools.partial(remote.score_all, pool=pool, run=run)
+  )
+  outcome = None
   if run.race:
     (scorer,) = run.scorers
     outcome = racing.race(
-      run.candidates, scorer, bar, wanted=run.race, num_threads=num_threads
+      run.candidates, scorer, bar, wanted=run.race, score_all=score_all
     )
     results = {scorer.measure: outcome.results}
     interrupted = outcome.interrupted
   else:
-    results, interrupted = scoring.score_all(
-      run.candidates.candidates, run.scorers, bar, num_threads=num_threads
+    results, interrupted = score_all(
+      run.candidates.candidates, run.scorers, bar
     )
   rankings, predicted = {}, []
   for scorer in run.scorers:

@@ -8,7 +8,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from absl import logging
@@ -114,7 +114,7 @@ def _rounded(influence: np.ndarray | None) -> tuple[float, ...] | None:
 
 
 # What comes of one candidate by one measure.
-_Result = record.Scored | record.Skip | record.Failure
+Result = record.Scored | record.Skip | record.Failure
 
 
 @dataclasses.dataclass
@@ -125,9 +125,24 @@ class Results:
   skipped: list[record.Skip] = dataclasses.field(default_factory=list)
   failed: list[record.Failure] = dataclasses.field(default_factory=list)
 
-  def add(self, result: _Result) -> None:
+  def add(self, result: Result) -> None:
     kinds = {record.Scored: self.scored, record.Skip: self.skipped}
     kinds.get(type(result), self.failed).append(result)
+
+
+# By measure, what came out; and whether Ctrl-C ended it early.
+Scores = tuple[dict[str, Results], bool]
+
+
+class ScoreAll(Protocol):
+  """Scores every candidate that can be, here or on a cluster."""
+
+  def __call__(
+    self,
+    chosen: Sequence[candidates.Candidate],
+    scorers: Sequence[Scorer],
+    bar: progress.Bar,
+  ) -> Scores: ...
 
 
 def _failure(name: str, error: Exception) -> record.Failure:
@@ -142,7 +157,7 @@ def _result(
   computed: candidates.Computed,
   alone: bool,
   bar: progress.Bar,
-) -> _Result:
+) -> Result:
   bar.describe(f'{name}: {scorer.measure}')
   # Where it is one measure of several, not to apply is no failure.
   lacks = measures.lacks(scorer.measure, **computed.inputs())
@@ -152,6 +167,27 @@ def _result(
     return scorer(name, computed)
   except Exception as error:
     return _failure(name, error)
+
+
+def score_one(
+  candidate: candidates.Candidate, scorers: Sequence[Scorer], bar: progress.Bar
+) -> dict[str, Result]:
+  """What comes of one candidate by each measure."""
+  try:
+    computed = candidate.compute(bar.advance, candidate.part)
+  except Exception as error:
+    failure = _failure(candidate.name, error)
+    return {scorer.measure: failure for scorer in scorers}
+  return {
+    scorer.measure: _result(
+      scorer,
+      name=candidate.name,
+      computed=computed,
+      alone=len(scorers) == 1,
+      bar=bar,
+    )
+    for scorer in scorers
+  }
 
 
 class _Here(futures.Executor):
@@ -190,6 +226,33 @@ def _num_threads(scorers: Sequence[Scorer], asked: int) -> int:
   return asked or min(os.cpu_count() or 1, _MOST_THREADS)
 
 
+def collect(
+  chosen: Sequence[candidates.Candidate],
+  scorers: Sequence[Scorer],
+  done: Mapping[tuple[str, str], Result],
+  *,
+  interrupted: bool,
+) -> dict[str, Results]:
+  """Puts what came out in the order given.
+
+  Args:
+    chosen: what was to be scored.
+    scorers: one for each measure.
+    done: what came out, by candidate and measure.
+    interrupted: whether the others were not reached.
+  """
+  results = {scorer.measure: Results() for scorer in scorers}
+  for candidate, scorer in itertools.product(chosen, scorers):
+    result = done.get((candidate.name, scorer.measure))
+    if result is not None:
+      results[scorer.measure].add(result)
+    elif interrupted:
+      results[scorer.measure].add(
+        record.Failure(candidate.name, 'Interrupted before it was scored.')
+      )
+  return results
+
+
 # Bytes of features from which on scores of one checkpoint alone are made at a
 # time: each measure takes some times as much.
 _MANY_BYTES = 1 << 28
@@ -201,7 +264,7 @@ def score_all(
   bar: progress.Bar,
   *,
   num_threads: int,
-) -> tuple[dict[str, Results], bool]:
+) -> Scores:
   """Scores every candidate that can be; the others don't take it down.
 
   Args:
@@ -213,7 +276,7 @@ def score_all(
   Returns:
     What came out by each measure, and whether Ctrl-C ended it early.
   """
-  jobs: dict[tuple[str, str], futures.Future[_Result]] = {}
+  jobs: dict[tuple[str, str], futures.Future[Result]] = {}
 
   def wait(*, most: int) -> None:
     """Until so many are under way."""
@@ -267,14 +330,10 @@ def score_all(
       wait(most=0)
   except KeyboardInterrupt:
     interrupted = True
-  results = {scorer.measure: Results() for scorer in scorers}
-  for candidate, scorer in itertools.product(chosen, scorers):
-    job = jobs.get((candidate.name, scorer.measure))
-    # What was under way came to its end before the threads did.
-    if job is not None and not job.cancelled() and not job.exception():
-      results[scorer.measure].add(job.result())
-    elif interrupted:
-      results[scorer.measure].add(
-        record.Failure(candidate.name, 'Interrupted before it was scored.')
-      )
-  return results, interrupted
+  # What was under way came to its end before the threads did.
+  done = {
+    key: job.result()
+    for key, job in jobs.items()
+    if not job.cancelled() and not job.exception()
+  }
+  return collect(chosen, scorers, done, interrupted=interrupted), interrupted

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neucrab_jax import storage
-from neucrab_jax.finetuning import run, splits, trainer
+from neucrab_jax.finetuning import run, splits, sweep, trainer
 
 ROOT = pathlib.Path(__file__).parents[2]
 FEW = 'mini_sup_glyphs,mini_random'
@@ -288,7 +288,7 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(
   [('mini', 4, 64), ('vtab', 4, 512), ('vtab_1k', 1, 64)],
 )
 def test_the_configs_are_protocols(variant, trials, batch_size):
-  protocol = run._protocol(load_config(variant).protocol)
+  protocol = sweep._protocol(load_config(variant).protocol)
   assert len(protocol.trials()) == trials
   assert protocol.batch_size == batch_size
 

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs on a cluster, by a stand-in for Ray that runs it here."""
+
+import dataclasses
+import pickle
+import sys
+import types
+
+import pytest
+
+from neucrab_jax import cluster
+from neucrab_jax.finetuning import record as finetuning_record
+from neucrab_jax.finetuning import remote as remote_finetuning
+from neucrab_jax.ranking import remote, run
+from tests.ranking import ranked
+
+
+class RayError(Exception):
+  """Of the stand-in, as of Ray."""
+
+
+class Stand:
+  """Of Ray, what is used: each call at once, its arguments and result sent."""
+
+  exceptions = types.SimpleNamespace(RayError=RayError)
+
+  def __init__(self):
+    self.options, self.began, self.lost = None, [], ()
+
+  def init(self, **options):
+    self.began.append(options)
+    if options['address'] == 'auto':
+      raise ConnectionError('There is no node here.')
+
+  def shutdown(self):
+    self.began.clear()
+
+  def remote(self, **options):
+    self.options = options
+
+    def decorate(function):
+      def call(*arguments):
+        if any(a in self.lost for a in arguments if isinstance(a, str)):
+          return RayError('The node died.')
+        sent = pickle.loads(pickle.dumps(arguments))
+        return (pickle.dumps(function(*sent)),)
+
+      return types.SimpleNamespace(remote=lambda *a: Reference(call(*a)))
+
+    return decorate
+
+  def wait(self, running, *, timeout):
+    # The last one ends first.
+    return running[-1:], running[:-1]
+
+  def get(self, one):
+    if isinstance(one.found, RayError):
+      raise one.found
+    return pickle.loads(one.found[0])
+
+  def cancel(self, one, *, force):
+    pass
+
+
+@dataclasses.dataclass(eq=False)
+class Reference:
+  found: object
+
+
+@pytest.fixture
+def ray(monkeypatch):
+  stand = Stand()
+  monkeypatch.setitem(sys.modules, 'ray', stand)
+  monkeypatch.setattr('os.chdir', lambda folder: None)
+  remote._prepare.cache_clear()
+  return stand
+
+
+@pytest.fixture
+def config(tmp_path):
+  folder = ranked.make_files(tmp_path / 'files', num_examples=150)
+  (folder / 'd.npz').write_bytes(b'damaged')
+  return ranked.files_config(folder)
+
+
+def without_seconds(ranking):
+  found = dict(ranking)
+  found['ranking'] = [{**e, 'seconds': None} for e in found['ranking']]
+  return found
+
+
+@pytest.mark.parametrize('top', [0, 1])
+def test_a_cluster_gives_the_same_ranking(ray, config, top, tmp_path):
+  config.race.top = top
+  here = ranked.rank(config, str(tmp_path / 'here'))
+  with cluster.connected('local', gpus=0.5, resources='TPU:4') as used:
+    assert cluster.current() is used
+    there = ranked.rank(config, str(tmp_path / 'there'))
+  assert cluster.current() is None
+  assert without_seconds(there) == without_seconds(here)
+  assert [failure['checkpoint'] for failure in there['failed']] == ['d']
+  assert (ray.options['num_gpus'], ray.options['resources']) == (
+    0.5,
+    {'TPU': 4.0},
+  )
+  # And the records beside it, from which a ranking is read.
+  names = {file.name for file in (tmp_path / 'there' / 'scores').iterdir()}
+  assert names == {'a.json', 'b.json', 'c.json'}
+
+
+def test_what_is_lost_too_often_fails_alone(ray, config, tmp_path):
+  ray.lost = ('b',)
+  with cluster.connected('local'):
+    found = run.rank(config, str(tmp_path / 'run'))['knn']
+  assert [entry.checkpoint for entry in found.ranking] == ['c', 'a']
+  errors = {failure.checkpoint: failure.error for failure in found.failed}
+  assert errors['b'] == 'RayError: The node died.'
+
+
+def test_a_failing_checkpoint_is_an_answer_of_the_node(tmp_path):
+  found = remote_finetuning.finetune('{}', '', str(tmp_path), 'mini_vae')
+  assert isinstance(found, finetuning_record.Failure)
+
+
+@pytest.mark.parametrize(
+  ('address', 'options', 'message'),
+  [
+    ('locl', {}, "'locl'.*local"),
+    ('auto', {}, 'ray start --head'),
+    ('local', {'gpus': -1.0}, 'cluster_gpus must not be negative'),
+    ('local', {'resources': 'TPU'}, "NAME:AMOUNT, such as TPU:4, and not 'TPU"),
+    ('local', {'resources': 'TPU:0'}, 'NAME:AMOUNT'),
+  ],
+)
+def test_a_cluster_that_cannot_be_is_refused(ray, address, options, message):
+  with (
+    pytest.raises(ValueError, match=message),
+    cluster.connected(address, **options),
+  ):
+    pass
+  assert cluster.current() is None
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'ray', None)
+  with (
+    pytest.raises(ValueError, match=r"pip install 'neucrab_jax\[cluster\]'"),
+    cluster.connected('local'),
+  ):
+    pass
