@@ -104,6 +104,8 @@ def handled() -> Iterator[None]:
     sys.unraisablehook = hook
     for number, handler in before.items():
       signal.signal(number, handler)
+    # It ended this block, and is nothing to the next.
+    _asked.clear()
 
 
 def check() -> None:

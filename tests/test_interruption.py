@@ -22,6 +22,7 @@ def test_a_signal_interrupts_and_its_handler_is_put_back(number):
   with pytest.raises(KeyboardInterrupt), interruption.handled():
     os.kill(os.getpid(), number)
   assert signal.getsignal(number) is before
+  interruption.check()  # Nor does it come again.
 
 
 @pytest.mark.parametrize('number', SIGNALS)
