@@ -3,6 +3,8 @@ r"""Judges measures by how well they predict which checkpoints transfer best.
 
   python -m neucrab_jax.evaluate --config=configs/neucrab_mini.py
   python -m neucrab_jax.evaluate --config=configs/published.py
+  python -m neucrab_jax.evaluate --config=configs/neucrab.py \
+      --config.checkpoint_dir=rank_ckpt --estimate
   python -m neucrab_jax.evaluate --config=configs/evaluate.py \
       --config.rankings='runs/*/ranking.json' --config.accuracies=runs/finetune
 
@@ -20,9 +22,22 @@ from neucrab_jax.benchmark import ablation, run
 from neucrab_jax.typing import Config
 
 flags.adopt_module_key_flags(command_line)
+_ESTIMATE = flags.DEFINE_bool(
+  'estimate', False, 'Say what neucrab.py would cost, and start nothing.'
+)
 
 
 def main(config: Config, workdir: str) -> int:
+  # Tests call it without a command line.
+  estimate = flags.FLAGS.is_parsed() and _ESTIMATE.value
+  if 'finetune' in config:
+    # What training needs takes seconds to import.
+    from neucrab_jax.benchmark import experiment
+
+    experiment.conduct(config, workdir=workdir, estimate=estimate)
+    return 0
+  if estimate:
+    raise ValueError('--estimate is for --config=configs/neucrab.py.')
   evaluate = ablation.sweep if 'sweep' in config else run.evaluate
   evaluate(config, workdir=workdir)
   return 0

@@ -6,9 +6,10 @@ A run leaves `ablation.json`, `ablation.csv`, `report.html` and `config.json`.
 Axes: N examples, K components, S seeds, M checkpoints.
 """
 
+import functools
 import itertools
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -91,7 +92,8 @@ def sweep_scores(
     advance(1)
 
 
-def _check(config: Config) -> None:
+def check(config: Config) -> None:
+  """Raises ValueError if `sweep` or `seed` of a config cannot be."""
   sweep = config.sweep
   measures.check_seed(config.seed)
   for name in ('energies', 'components_per_class', 'covariances'):
@@ -174,6 +176,60 @@ def _csv(ablation: record.Ablation) -> str:
   )
 
 
+def num_settings(swept: Config) -> int:
+  """How many combinations of parameters a sweep has."""
+  return (
+    len(swept.energies)
+    * len(swept.components_per_class)
+    * len(swept.covariances)
+  )
+
+
+def judge(
+  files: Mapping[str, Callable[[], features.Features]],
+  accuracies: Mapping[str, float],
+  *,
+  swept: Config,
+  seed: int,
+  bar: progress.Bar,
+) -> record.Ablation:
+  """Scores checkpoints under each setting, and judges each by the accuracies.
+
+  Args:
+    files: by checkpoint, what gets its features.
+    accuracies: of those of them that have one.
+    swept: which settings, as `sweep` of `configs/ablation.py`.
+    seed: of the mixtures' initialisations.
+    bar: advanced by each checkpoint under each setting.
+  """
+  options = swept.to_dict()
+  options['kinds'] = options.pop('covariances')
+  by_setting: dict[tuple[float, int, str], list[np.ndarray]] = {}
+  for name in accuracies:
+    bar.describe(name)
+    found = files[name]()
+    checked = measures.check_inputs(
+      'nleep', features=found.features, labels=found.labels
+    ).arguments
+    for energy, per_class, covariance, values in sweep_scores(
+      checked['features'],
+      checked['labels'],
+      **options,
+      seed=seed,
+      advance=bar.advance,
+    ):
+      setting = energy, per_class, covariance
+      by_setting.setdefault(setting, []).append(values)
+  return record.Ablation(
+    schema=SCHEMA,
+    checkpoints=tuple(accuracies),
+    accuracies=tuple(accuracies.values()),
+    left_out=tuple(sorted(set(files) - set(accuracies))),
+    rows=_agreements(by_setting, list(accuracies.values())),
+    environment=environment.current(seed=seed),
+  )
+
+
 def sweep(config: Config, workdir: str) -> record.Ablation:
   """Sweeps, shows the agreement under each setting, and writes it.
 
@@ -187,7 +243,7 @@ def sweep(config: Config, workdir: str) -> record.Ablation:
   Raises:
     ValueError: if the input is bad; before any long work starts.
   """
-  _check(config)
+  check(config)
   folder = storage.open_workdir(workdir)
   files = {
     file.stem: file
@@ -198,38 +254,15 @@ def sweep(config: Config, workdir: str) -> record.Ablation:
   if not files:
     raise ValueError("Give --config.features='DIR/*.npz'.")
   accuracies = _accuracies(config, list(files))
-  options = config.sweep.to_dict()
-  options['kinds'] = options.pop('covariances')
-  settings = (
-    len(options['energies'])
-    * len(options['components_per_class'])
-    * len(options['kinds'])
-  )
-  by_setting: dict[tuple[float, int, str], list[np.ndarray]] = {}
+  settings = num_settings(config.sweep)
   with progress.bar(settings * len(accuracies)) as bar:
-    for name in accuracies:
-      bar.describe(name)
-      found = features.read(files[name])
-      checked = measures.check_inputs(
-        'nleep', features=found.features, labels=found.labels
-      ).arguments
-      for energy, per_class, covariance, values in sweep_scores(
-        checked['features'],
-        checked['labels'],
-        **options,
-        seed=config.seed,
-        advance=bar.advance,
-      ):
-        setting = energy, per_class, covariance
-        by_setting.setdefault(setting, []).append(values)
-  ablation = record.Ablation(
-    schema=SCHEMA,
-    checkpoints=tuple(accuracies),
-    accuracies=tuple(accuracies.values()),
-    left_out=tuple(sorted(set(files) - set(accuracies))),
-    rows=_agreements(by_setting, list(accuracies.values())),
-    environment=environment.current(seed=config.seed),
-  )
+    ablation = judge(
+      {name: functools.partial(features.read, files[name]) for name in files},
+      accuracies,
+      swept=config.sweep,
+      seed=config.seed,
+      bar=bar,
+    )
   if parallel.is_primary():
     given = storage.settings(config)
     storage.write_json(folder / 'config.json', given)

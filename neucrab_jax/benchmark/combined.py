@@ -25,37 +25,20 @@ _FLOOR = 1e-9
 _MIN_CHECKPOINTS = 3
 
 
-def _agreement(
-  one: Float[np.ndarray, 'm'], other: Float[np.ndarray, 'm']
-) -> float:
-  """Pearson's r of who has both; 0 if it is negative or not defined."""
-  both = ~np.isnan(one) & ~np.isnan(other)
-  if both.sum() < _MIN_CHECKPOINTS:
-    return 0.0
-  x, y = one[both] - one[both].mean(), other[both] - other[both].mean()
-  scale = np.sqrt(np.sum(x**2) * np.sum(y**2))
-  return max(float(np.sum(x * y) / scale), 0.0) if scale > 0 else 0.0
-
-
 def _evidence(
   scores: Float[np.ndarray, 'P M'], others: Float[np.ndarray, 'S M']
 ) -> Float[np.ndarray, 'M n']:
   """History and scores on one task, in normal scores, 0 where not known.
 
-  History is a forecast that has seen the scores, too. Beside it, a predictor
-  counts by the square of its agreement with what was known before: one that
-  orders these checkpoints in another way than all other tasks do is seldom
-  right, and whether it does is known before anything is fine-tuned.
+  History is a forecast that has seen the scores, too: how far they go along
+  with the other tasks is known before anything is fine-tuned. Beside it each
+  predictor stands for itself, for tasks that want what no other does.
   """
   measured = (~np.isnan(scores)).any(axis=0)
-  before = history.forecast(others).mean
   enough = (~np.isnan(scores)).sum(axis=1) >= _MIN_CHECKPOINTS
-  after = history.forecast(others, scores=scores[enough]).mean
-  columns = [history.normal_scores(np.where(measured, after, np.nan))]
-  for row in scores:
-    x = history.normal_scores(row)
-    columns.append(x * _agreement(before, x) ** 2)
-  return np.nan_to_num(np.stack(columns, axis=1))
+  forecast = history.forecast(others, scores=scores[enough]).mean
+  columns = [np.where(measured, forecast, np.nan), *scores]
+  return np.nan_to_num(np.stack([*map(history.normal_scores, columns)], axis=1))
 
 
 def _weights(

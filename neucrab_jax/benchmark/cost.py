@@ -54,6 +54,11 @@ def network(checkpoint: str) -> tuple[int, float] | None:
   return _network(spec.architecture, spec.image_size)
 
 
+def forward_flops(spec: checkpoints.Checkpoint) -> float:
+  """FLOPs of one image's forward pass, of the first architecture it may be."""
+  return _network(spec.architecture.partition('|')[0], spec.image_size)[1]
+
+
 def parameters(aligned: AlignedScores) -> Float[np.ndarray, 'M'] | None:
   """[M] numbers of parameters, by rankings or specs; None if not all known."""
   for predictor, scores in zip(aligned.predictors, aligned.scores, strict=True):

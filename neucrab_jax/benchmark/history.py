@@ -16,17 +16,18 @@ from scipy import special, stats
 # One factor predicts unknown tasks best on published tables of 180 networks on
 # ten tasks; further ones learn what single tasks have in common.
 NUM_FACTORS = 1
-# Of a loading, whose prior is standard normal, and of a noise variance, which
-# is as if one more checkpoint had been seen whose noise was 1. They decide
-# where there are fewer checkpoints than numbers to learn.
+# Half of the variance is noise, and half is what all tasks want alike: where
+# the iterations start, and the prior's mean of the first loadings. Others' is
+# zero. Priors decide where there are fewer checkpoints than numbers to learn:
+# that of a loading is normal with this precision, and a noise variance is as if
+# one more checkpoint had been seen, with noise of 1.
+_FIRST_NOISE = 0.5
 _LOADING_PRECISION = 1.0
 _SEEN_NOISE = 1.0
 _MAX_ITERATIONS = 200
 _TOLERANCE = 1e-6
 # Equal histories must tie, whatever order floats were added in.
 _DECIMALS = 10
-# Where the iterations start: half of the variance is noise.
-_FIRST_NOISE = 0.5
 
 
 def ranks(values: Float[np.ndarray, 'M']) -> Float[np.ndarray, 'M']:
@@ -140,13 +141,16 @@ def forecast(
   loadings[:, 0] = np.sqrt(1 - _FIRST_NOISE)
   noise = np.full(len(x), _FIRST_NOISE)
   prior = _LOADING_PRECISION * np.eye(size)
+  pull = np.zeros(size)
+  pull[0] = _LOADING_PRECISION * loadings[0, 0]
   for _ in range(_MAX_ITERATIONS):
     z, covariance = _factors(x, known, loadings, noise)
     squares = covariance + z[:, :, None] * z[:, None, :]  # [M, K, K]
     moments = np.einsum('sm,mkl->skl', known, squares)
     products = x @ z  # [S, K]
     updated = np.linalg.solve(
-      moments + noise[:, None, None] * prior, products[..., None]
+      moments + noise[:, None, None] * prior,
+      (products + noise[:, None] * pull)[..., None],
     )[..., 0]
     residuals = (
       np.sum(x**2, axis=1)

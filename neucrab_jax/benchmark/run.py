@@ -144,6 +144,24 @@ def _make_rankings(
   return predicted, notes
 
 
+def make_all_rankings(config: Config, folder: pathlib.Path) -> None:
+  """Ranks all groups on all tasks, and judges nothing.
+
+  Args:
+    config: with `groups`, each with `checkpoints`; `tasks`; and `rank`.
+    folder: of the run.
+  """
+  runs = [
+    run
+    for name, group in _groups(config).items()
+    for run in _prepare_rankings(
+      config, group['checkpoints'], folder / 'rankings' / name
+    )
+  ]
+  with progress.bar(sum(run.candidates.size for run in runs)) as bar:
+    _make_rankings(runs, bar)
+
+
 # Scores with their accuracies, and the predictions that they were made from.
 _Pair = tuple[alignment.AlignedScores, list[predictions.Predictions]]
 

@@ -13,6 +13,7 @@ from neucrab_jax.checkpoints.backbone import Backbone as Backbone
 from neucrab_jax.checkpoints.exported_files import (
   save_exported as save_exported,
 )
+from neucrab_jax.checkpoints.presence import missing as missing
 from neucrab_jax.checkpoints.references import get as get
 from neucrab_jax.checkpoints.references import groups as groups
 from neucrab_jax.checkpoints.references import names as names

@@ -45,7 +45,7 @@ def test_names_are_found_however_they_are_written(published):
   assert len(good.tasks) == 21  # Of two tables.
   assert {'dtd', 'flowers', 'oxford_flowers102'} <= set(good.tasks)
   assert len(bad.tasks) == len(poor.tasks) == 8
-  assert bad.expected < poor.expected < 0.5 < good.expected
+  assert bad.expected < 0.5 < poor.expected < good.expected
   for entry in (good, bad, poor):
     assert 0 < entry.low < entry.expected < entry.high < 1
   assert mine == elsewhere.Entry('mine', 4)

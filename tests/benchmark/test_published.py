@@ -12,6 +12,7 @@ from configs import published
 from neucrab_jax import storage
 from neucrab_jax.benchmark import (
   alignment,
+  analysis,
   exclusion,
   known_controls,
   run,
@@ -99,11 +100,13 @@ def test_combined_on_the_published_table(full):
   assert means['combined'] > means['history_low_rank']
 
 
-def test_rows_are_those_of_scipy(tmp_path):
+def test_rows_are_those_of_scipy(tmp_path, monkeypatch):
+  # The intervals of a random order are not in question here.
+  monkeypatch.setattr(analysis, '_RANDOM_ORDERS', 20)
   config = published.get_config('sfda')
   config.num_resamples = 20
+  del config.groups.self_supervised
   result = storage.to_builtins(run.evaluate(config, str(tmp_path)))
-  assert len(result['alignments']) == 2
   for aligned in result['alignments']:
     assert [row['name'] for row in aligned['rows']] == [
       'history', 'history_low_rank', 'random order'
