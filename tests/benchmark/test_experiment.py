@@ -10,7 +10,7 @@ import pytest
 from configs import neucrab
 from neucrab_jax import checkpoints, evaluate
 from neucrab_jax.benchmark import ablation, experiment, price
-from neucrab_jax.finetuning import run as finetuning_run
+from neucrab_jax.finetuning import sweep
 
 NAMES = ('mini_vae', 'mini_jigsaw', 'mini_rotation')
 TABLES = ('tables.txt', 'tables.csv', 'tables.tex')
@@ -96,7 +96,7 @@ def test_killed_on_the_way_it_comes_to_the_same_tables(
   assert found == expected
   # And a run over what is done asks for nothing.
   quick_ablation.clear()
-  monkeypatch.setattr(finetuning_run._Sweep, '_finetune', kill)
+  monkeypatch.setattr(sweep.Sweep, '_finetune', kill)
   experiment.conduct(config, str(broken))
   assert not quick_ablation
   assert read(broken) == found

@@ -239,7 +239,7 @@ def test_the_miniature_is_ranked_with_the_settings_of_any_ranking():
   usual = json.loads(measures_config.get_config().to_json())
   mine = json.loads(config.rank.to_json())
   assert set(mine) <= set(usual)
-  assert set(usual) - set(mine) == {'features', 'checkpoints'}
+  assert set(usual) - set(mine) == {'features', 'checkpoints', 'known'}
   assert set(usual['task']) - set(mine['task']) == {'name'}
   left_out = set(measures.names()) - set(mine['measures'].split(','))
   assert left_out == {'early_stopping'}
