@@ -8,7 +8,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from neucrab_jax import untrusted
+from neucrab_jax import stores, untrusted
 
 
 def _glob(pattern: str) -> list[pathlib.Path]:
@@ -60,8 +60,11 @@ def find(
     patterns = patterns.split(',')
   found: dict[pathlib.Path, None] = {}
   for pattern in filter(None, (part.strip() for part in patterns)):
-    untrusted.check_local(pattern)
-    matches = _glob(pattern)
+    if stores.is_address(pattern):
+      matches = stores.fetch_matches(pattern)
+    else:
+      untrusted.check_local(pattern)
+      matches = _glob(pattern)
     files = sorted(file for match in matches for file in _files(match, inside))
     if not files:
       raise ValueError(

@@ -27,7 +27,7 @@ import msgspec
 import numpy as np
 from absl import logging
 
-from neucrab_jax import spelling, untrusted
+from neucrab_jax import spelling, stores, untrusted
 
 # Bytes of a name that the usual file systems take, less an ending.
 _LONGEST_NAME = 240
@@ -100,6 +100,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   """Gives a temporary path beside `path` that becomes `path` on success.
 
   A reader sees the old file or the new one; of two writers the last one wins.
+  What is of an object store is sent there.
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +112,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   try:
     yield temporary
     os.replace(temporary, path)
+    stores.push(path)
   finally:
     temporary.unlink(missing_ok=True)
 
@@ -169,11 +171,17 @@ def check_writable(folder: str | os.PathLike) -> None:
 def open_workdir(workdir: str) -> pathlib.Path:
   """The folder for a run's results, which can be written to.
 
+  Of an address in an object store, its place in the mirror, with what is there
+  but for states of training, which are fetched by themselves.
+
   Raises:
     ValueError: if it can't.
   """
-  untrusted.check_local(workdir)
-  folder = pathlib.Path(workdir).expanduser()
+  if stores.is_address(workdir):
+    folder = stores.fetch(workdir, without='states')
+  else:
+    untrusted.check_local(workdir)
+    folder = pathlib.Path(workdir).expanduser()
   check_writable(folder)
   return folder
 

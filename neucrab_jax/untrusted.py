@@ -39,8 +39,8 @@ def check_local(path: str | os.PathLike) -> None:
   if match:
     scheme = match[1]
     raise ValueError(
-      f'{os.fspath(path)!r} is on {scheme}://, and only folders and files of '
-      'this machine can be read and written. Copy it here, or mount it.'
+      f'{os.fspath(path)!r} is on {scheme}://, and here only folders and files '
+      'of this machine can be read and written. Copy it here, or mount it.'
     )
 
 

@@ -4,7 +4,7 @@
 import dataclasses
 import os
 
-from neucrab_jax import models, spelling, untrusted
+from neucrab_jax import models, spelling, stores, untrusted
 from neucrab_jax.checkpoints import groups as _groups
 from neucrab_jax.checkpoints import readers, tf_names
 from neucrab_jax.checkpoints import references as _references
@@ -78,6 +78,11 @@ def select(
     ValueError: if the selection is empty, a part of it, the preprocessing or
       the weights are unknown, or there is no such folder where one is needed.
   """
+  if stores.is_address(folder):
+    # Of which each checkpoint is fetched when it is restored.
+    mirrored = stores.checked_place(folder)
+    mirrored.mkdir(parents=True, exist_ok=True)
+    folder = str(mirrored)
   untrusted.check_local(folder)
   if preprocessing not in PREPROCESSINGS:
     raise spelling.unknown('preprocessing', preprocessing, PREPROCESSINGS)

@@ -5,7 +5,7 @@ import glob
 import os
 import pathlib
 
-from neucrab_jax import models, spelling, untrusted
+from neucrab_jax import models, spelling, stores, untrusted
 from neucrab_jax.checkpoints import groups, readers, spec, tf1
 
 _BETWEEN = '='
@@ -61,6 +61,9 @@ def find(pattern: str) -> list[str]:
     FileNotFoundError: if there are none.
     ValueError: if it is one file of a TF1 checkpoint, or some folder.
   """
+  if stores.is_address(pattern):
+    stores.fetch_matches(f'{pattern}*')
+    pattern = str(stores.place(pattern))
   untrusted.check_local(pattern)
   path = os.path.abspath(os.path.expanduser(pattern))
   if not glob.has_magic(pattern) or os.path.exists(path):

@@ -13,7 +13,7 @@ import numpy as np
 from absl import logging
 from flax import traverse_util
 
-from neucrab_jax import models, storage
+from neucrab_jax import models, storage, stores
 from neucrab_jax.checkpoints import backbone, readers, spec, tf1, tf_names
 
 # Shapes of variables don't depend on the image size, if it is large enough.
@@ -230,6 +230,7 @@ def restore(checkpoint: spec.Checkpoint) -> backbone.Backbone:
       another shape than the architecture's, or no finite float.
   """
   path = checkpoint.path
+  stores.pull_alike(path)
   reader = readers.find(path)
   if reader is not None:
     return reader.restore(checkpoint)

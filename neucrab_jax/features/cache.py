@@ -14,7 +14,14 @@ import warnings
 import numpy as np
 import platformdirs
 
-from neucrab_jax import checkpoints, models, parallel, storage, tasks
+from neucrab_jax import (
+  checkpoints,
+  models,
+  parallel,
+  storage,
+  stores,
+  tasks,
+)
 from neucrab_jax.features import decoded, extraction, record
 
 
@@ -24,6 +31,8 @@ class CacheWarning(UserWarning):
 
 def cache_dir(given: str = '') -> str:
   """The folder that is asked for, or the user's own where none is."""
+  if stores.is_address(given):
+    return str(stores.checked_place(given))
   own = platformdirs.user_cache_path('neucrab_jax') / 'features'
   return os.path.expanduser(given) or str(own)
 
@@ -66,7 +75,7 @@ def load(file: pathlib.Path, *, key: str) -> record.Features | None:
   must have the file, or none uses it.
   """
   features = None
-  if file.exists():
+  if stores.pull(file):
     try:
       features = record.read(file)
       if features.provenance.get('key') != key:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from neucrab_jax import checkpoints, parallel, tasks
+from neucrab_jax import checkpoints, parallel, stores, tasks
 from neucrab_jax.features import cache, decoded, extraction, prefix, record
 
 # The folder within the cache for features of some of a task's examples.
@@ -117,7 +117,7 @@ def compute(
     os.path.join(cache_dir, PREFIXES), key=begun_key, **named
   )
   begun = None
-  if parallel.all_agree(begun_file.exists()):
+  if parallel.all_agree(stores.pull(begun_file)):
     begun, more = _load(begun_file, key=begun_key)
     told += more
   done = 0 if begun is None else min(len(begun.labels), part.size)
@@ -162,7 +162,7 @@ def compute(
     told += _save(file, found)
     if parallel.is_primary():
       # All that it has is in the other.
-      begun_file.unlink(missing_ok=True)
+      stores.remove(begun_file)
   elif done < part.size:
     rows = part.order[: part.size]
     told += _save(begun_file, with_origin(begun, begun_key, rows))

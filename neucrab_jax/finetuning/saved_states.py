@@ -16,7 +16,7 @@ import numpy as np
 from absl import logging
 from orbax import checkpoint as ocp
 
-from neucrab_jax import interruption, parallel, storage
+from neucrab_jax import interruption, parallel, storage, stores
 from neucrab_jax.finetuning import steps
 
 
@@ -85,6 +85,8 @@ class Store:
 
   def __init__(self, folder: pathlib.Path):
     self._folder = folder.absolute()
+    if parallel.is_primary():
+      stores.pull_folder(self._folder)
     self._manager = self._open()
 
   def _open(self) -> ocp.CheckpointManager:
@@ -108,6 +110,8 @@ class Store:
           seen=ocp.args.JsonSave(msgspec.to_builtins(sealed)),
         ),
       )
+      if parallel.is_primary():
+        stores.push_folder(self._folder)
 
   @interruption.deferred()
   def restore(self, like: steps.State) -> tuple[int, steps.State, Seen] | None:
@@ -154,4 +158,4 @@ class Store:
 def forget(folder: pathlib.Path) -> None:
   """Removes the states of trials whose result is on record."""
   if parallel.is_primary():
-    shutil.rmtree(folder, ignore_errors=True)
+    stores.remove_folder(folder)

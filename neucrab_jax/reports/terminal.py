@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from rich import console as rich_console
 from rich import text as rich_text
 
-from neucrab_jax import spelling
+from neucrab_jax import spelling, stores
 
 _COLOURS = {
   'warning': 'yellow',
@@ -95,4 +95,5 @@ def tell_files(
   console: rich_console.Console, folder: pathlib.Path, files: str
 ) -> None:
   """Prints where the results are."""
-  console.print(f'Written to {folder}: {files}', soft_wrap=True)
+  where = stores.address(folder) or folder
+  console.print(f'Written to {where}: {files}', soft_wrap=True)

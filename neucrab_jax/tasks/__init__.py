@@ -16,7 +16,7 @@ import os
 import pathlib
 from typing import Any
 
-from neucrab_jax import untrusted
+from neucrab_jax import stores, untrusted
 from neucrab_jax.tasks import (
   arrays,
   digits,
@@ -108,6 +108,8 @@ def load(
     ValueError: if there is no such task, or it is not one of classification.
     RuntimeError: if TFDS cannot download or prepare it.
   """
+  if stores.is_address(name):
+    name = str(stores.fetch(name))
   untrusted.check_local(name)
   if name and name not in names() and pathlib.Path(name).expanduser().exists():
     return _load_path(name, options)
