@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-import fsspec
 import platformdirs
 
 _ADDRESS = re.compile(r'([a-z][a-z0-9+.-]+)://(.+)', re.IGNORECASE)
@@ -69,8 +68,11 @@ def _file_system(where: str) -> tuple[Any, str]:
   Raises:
     ValueError: if the store is unknown, or its package is not installed.
   """
+  # Imported by who needs it: it takes a while.
+  from fsspec import core
+
   try:
-    return fsspec.core.url_to_fs(where)
+    return core.url_to_fs(where)
   except Exception as error:  # A driver may lack whatever it needs.
     scheme = where.partition(':')[0]
     extra = _EXTRAS.get(scheme.lower())
