@@ -21,6 +21,8 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # TensorFlow imports Keras, which has one backend in a process.
 os.environ.setdefault('KERAS_BACKEND', 'jax')
+# Most programs run once or twice: what makes them run faster takes longer.
+os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 
 _SHARE_EVERY_PROGRAM = {
   'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
@@ -77,13 +79,14 @@ def make_home():
 
 
 @pytest.fixture
-def compiled_quickly():
-  """See `quick.programs`."""
-  # Late: the hook above comes before anything that uses the package.
-  from tests import quick
+def compiled_fully():
+  """Compiles within a test as a user's commands do."""
+  # Late: it reads the environment, and the hook comes before the package.
+  import jax
 
-  with quick.programs():
-    yield
+  jax.config.update('jax_disable_most_optimizations', False)
+  yield
+  jax.config.update('jax_disable_most_optimizations', True)
 
 
 @pytest.fixture

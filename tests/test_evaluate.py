@@ -10,6 +10,9 @@ import sys
 import numpy as np
 import pytest
 
+from neucrab_jax import evaluate
+from tests import in_process
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -66,13 +69,14 @@ def test_two_commands_from_features_to_a_judgement(home, tmp_path):
     assert (tmp_path / 'judged' / file).stat().st_size > 0
 
 
-def test_bad_input_gives_one_clear_line_and_status_2(home, tmp_path):
-  done = run(
+def test_bad_input_gives_one_clear_line_and_status_2(tmp_path, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  status, _, errors = in_process.run(
     'evaluate',
+    evaluate.start,
     '--config=configs/evaluate.py',
     f'--workdir={tmp_path}',
-    home=home,
   )
-  assert done.returncode == 2
-  assert 'evaluate: checkpoints: there are no accuracies' in done.stderr
-  assert 'Traceback' not in done.stderr
+  assert status == 2
+  assert 'evaluate: checkpoints: there are no accuracies' in errors
+  assert 'Traceback' not in errors

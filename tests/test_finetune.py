@@ -41,10 +41,9 @@ def start(environment, *arguments):
   )
 
 
-def run(environment, *arguments):
-  process = start(environment, *arguments)
-  out, errors = process.communicate(timeout=300)
-  return process.returncode, out, errors
+def run_here(environment, *arguments):
+  with mock.patch.dict(os.environ, environment), contextlib.chdir(ROOT):
+    return in_process.run('finetune', finetune.start, *arguments)
 
 
 def records(workdir):
@@ -98,10 +97,10 @@ def wait_for_a_new_state(process, workdir, seen):
 
 
 @pytest.mark.slow
-def test_killed_three_times_it_comes_to_the_same(environment, tmp_path):
+def test_killed_twice_it_comes_to_the_same(environment, tmp_path):
   arguments = (
     CONFIG,
-    '--config.checkpoints=mini_sup_glyphs,mini_random',
+    '--config.checkpoints=mini_sup_glyphs',
     '--config.protocol.learning_rates=(0.1, 0.05)',
     '--config.protocol.steps=(24,)',
     '--config.protocol.batch_size=16',
@@ -109,24 +108,21 @@ def test_killed_three_times_it_comes_to_the_same(environment, tmp_path):
     '--config.save_steps=4',
   )
   calm, stormy = tmp_path / 'calm', tmp_path / 'stormy'
-  with mock.patch.dict(os.environ, environment), contextlib.chdir(ROOT):
-    status, _, errors = in_process.run(
-      'finetune', finetune.start, *arguments, f'--workdir={calm}'
-    )
+  status, _, errors = run_here(environment, *arguments, f'--workdir={calm}')
   assert status == 0, errors
   seen = set()
-  for _ in range(3):
+  for _ in range(2):
     process = start(environment, *arguments, f'--workdir={stormy}')
     wait_for_a_new_state(process, stormy, seen)
     # At any moment: within a step, or within the writing of a state.
     time.sleep(random.uniform(0, 0.3))
     process.kill()
     process.communicate()
-  assert len(records(stormy)) < 2
-  status, _, errors = run(environment, *arguments, f'--workdir={stormy}')
+  assert not records(stormy)
+  status, _, errors = run_here(environment, *arguments, f'--workdir={stormy}')
   assert status == 0, errors
   wanted = records(calm)
-  assert len(wanted) == 2
+  assert len(wanted) == 1
   assert records(stormy) == wanted
 
 
@@ -142,7 +138,7 @@ def test_two_runs_share_the_work(environment, tmp_path):
 
 
 def test_a_failing_checkpoint_gives_status_1(environment, tmp_path):
-  status, out, _ = run(
+  status, out, _ = run_here(
     environment,
     CONFIG,
     '--config.protocol.mode=head',

@@ -28,17 +28,6 @@ def environment(home):
   return {**os.environ, **home}
 
 
-def run(environment, *arguments):
-  return subprocess.run(
-    [sys.executable, '-m', 'neucrab_jax.rank', *arguments],
-    env=environment,
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
-
-
 @pytest.mark.slow
 def test_the_default_run_ranks_everything_without_tensorflow(
   environment, tmp_path
@@ -57,7 +46,7 @@ def test_the_default_run_ranks_everything_without_tensorflow(
       '--config=configs/nleep.py',
       f'--workdir={tmp_path}/run',
     ],
-    env=environment,
+    env={**environment, 'JAX_DISABLE_MOST_OPTIMIZATIONS': '0'},
     cwd=ROOT,
     capture_output=True,
     text=True,
@@ -89,16 +78,20 @@ def test_results_go_under_runs_by_the_name_of_the_config(
   assert (tmp_path / 'runs' / 'measure-knn' / 'ranking.json').exists()
 
 
-def test_a_failing_checkpoint_gives_status_1(environment, tmp_path):
-  done = run(
-    environment,
+def test_a_failing_checkpoint_gives_status_1(home, tmp_path, monkeypatch):
+  for name, value in home.items():
+    monkeypatch.setenv(name, value)
+  monkeypatch.chdir(ROOT)
+  status, out, _ = in_process.run(
+    'rank',
+    rank.start,
     '--config=configs/measure.py:leep',
     FEW,
     f'--workdir={tmp_path}/run',
   )
-  assert done.returncode == 1
-  assert 'failed mini_vae: ValueError: leep needs source_probs' in done.stdout
-  assert 'mini_sup_glyphs' in done.stdout
+  assert status == 1
+  assert 'failed mini_vae: ValueError: leep needs source_probs' in out
+  assert 'mini_sup_glyphs' in out
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ Axes: N examples, D features, k kept components, R = min(N, D).
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -35,12 +36,18 @@ _LAPACK_BLOCK = 64
 ENERGY_ROUNDING = 1e-6
 
 
+@functools.cache
+def _blas() -> threadpoolctl.ThreadpoolController:
+  """NumPy's and SciPy's; to find them is to read all that is in memory."""
+  return threadpoolctl.ThreadpoolController().select(user_api='blas')
+
+
 def one_lapack_thread() -> contextlib.AbstractContextManager:
   """LAPACK's threads wait for one another in a spin, thousands of times.
 
   On two busy cores, two of them took fifty times as long as one.
   """
-  return threadpoolctl.threadpool_limits(1, user_api='blas')
+  return _blas().limit(limits=1)
 
 
 @struct.dataclass

@@ -102,7 +102,7 @@ def test_a_restored_checkpoint_is_the_original(rank_ckpt):
   outputs = backbone(parity.images(224))
   expected = parity.reference('resnet_v2_50')
   for given, name in zip(outputs, ('features', 'logits'), strict=True):
-    original = expected[f'{name}_224'].reshape(given.shape)
+    original = expected[f'{name}_224'][:2].reshape(given.shape)
     error = np.linalg.norm(given - original) / np.linalg.norm(original)
     assert error < parity.TOLERANCE
 

@@ -306,7 +306,6 @@ def test_what_is_wrong_within_names_the_reference(hub):
     checkpoints.restore(f'hf:{_NAME}')
 
 
-@pytest.mark.usefixtures('compiled_quickly')
 def test_a_ranking_says_what_was_ranked(hub, folder, tmp_path):
   hub.add('mine/broken', folder)
   hub.repositories['mine/broken'].digests[_WEIGHTS] = 'ab' * 32

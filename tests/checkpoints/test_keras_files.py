@@ -25,7 +25,6 @@ PIXELS = PIXELS.astype(np.float32)
 # Keras' arrays, as NumPy 2 has them copied.
 pytestmark = [
   pytest.mark.filterwarnings('ignore::DeprecationWarning'),
-  pytest.mark.usefixtures('compiled_quickly'),
 ]
 PREPARED = {'value_range': [0, 255], 'resize_method': 'bicubic'}
 

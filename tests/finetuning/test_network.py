@@ -13,8 +13,6 @@ from neucrab_jax.finetuning.protocol import Protocol
 
 PIXELS = small.make_images(4)
 
-pytestmark = pytest.mark.usefixtures('compiled_quickly')
-
 
 def value_ranged(images, value_range=(-1.0, 1.0)):
   low, high = np.asarray(value_range)

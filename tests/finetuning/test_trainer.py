@@ -13,8 +13,6 @@ from neucrab_jax.finetuning import protocol as protocol_lib
 from neucrab_jax.finetuning import trainer as trainer_lib
 from neucrab_jax.finetuning.protocol import Protocol
 
-pytestmark = pytest.mark.usefixtures('compiled_quickly')
-
 SMALL = Protocol(
   learning_rates=(0.1, 0.02), steps=(7,), batch_size=8, curve_points=3
 )

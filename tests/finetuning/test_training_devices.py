@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import small_trainers
 
-from tests import quick
-
 _ROOT = pathlib.Path(__file__).parents[2]
 _TIMEOUT = 300
 _OPTIONS = {'steps': 6}
@@ -31,7 +29,6 @@ def start(out, *, devices, **options):
       **os.environ,
       'PYTHONPATH': str(_ROOT),
       'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
-      'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
     },
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
@@ -51,8 +48,7 @@ def finish(processes):
 
 @pytest.fixture(scope='module')
 def one_device():
-  with quick.programs():
-    return small_trainers.train_images(_OPTIONS['steps'])
+  return small_trainers.train_images(_OPTIONS['steps'])
 
 
 def assert_same(curve, wanted):

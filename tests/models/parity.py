@@ -19,7 +19,6 @@ from flax import traverse_util
 
 from neucrab_jax import models
 from neucrab_jax.checkpoints import tf_names
-from tests import quick
 
 FOLDER = pathlib.Path(__file__).parents[1] / 'testdata' / 'parity'
 
@@ -76,9 +75,9 @@ def weights(architecture: str) -> dict[str, np.ndarray]:
 
 
 def images(size: int) -> np.ndarray:
-  """[3, size, size, 3] in [-1, 1)."""
+  """[2, size, size, 3] in [-1, 1): two of the three that are known."""
   shape = (3, size, size, 3)
-  values = _generator('input').random(shape, dtype=np.float32)
+  values = _generator('input').random(shape, dtype=np.float32)[:2]
   return values * np.float32(2) - np.float32(1)
 
 
@@ -114,8 +113,8 @@ def check(architecture: str, size: int) -> None:
   """Asserts that features, and at the network's own size logits, agree."""
   expected = reference(architecture)
   module, variables = network(architecture)
-  outputs = quick.jit(module.apply)(variables, images(size))
-  features = expected[f'features_{size}']
+  outputs = jax.jit(module.apply)(variables, images(size))
+  features = expected[f'features_{size}'][:2]
   if features.ndim == 4:  # The original leaves them spatial.
     features = features.mean((1, 2))
   assert outputs.features.shape == features.shape
@@ -124,5 +123,5 @@ def check(architecture: str, size: int) -> None:
   centred = _error(given - given.mean(0), features - features.mean(0))
   assert centred < CENTRED_TOLERANCE
   if f'logits_{size}' in expected:
-    logits = expected[f'logits_{size}'].reshape(outputs.logits.shape)
+    logits = expected[f'logits_{size}'][:2].reshape(outputs.logits.shape)
     assert _error(np.asarray(outputs.logits), logits) < TOLERANCE

@@ -7,7 +7,6 @@ import pytest
 from flax import traverse_util
 
 from neucrab_jax.models import biggan
-from tests import quick
 
 WIDTH = 8
 MULTIPLES = (1, 2, 4, 4)
@@ -88,7 +87,7 @@ def oracle(variables, x):
 @pytest.mark.parametrize('size', [32, 45])
 def test_computes_what_the_original_does(network, size):
   module, variables = network
-  outputs = quick.jit(module.apply)(variables, images(size))
+  outputs = jax.jit(module.apply)(variables, images(size))
   found = np.asarray(outputs.features)
   expected, _ = oracle(variables, images(size))
   assert found.shape == (3, WIDTH * MULTIPLES[-1])
@@ -98,7 +97,7 @@ def test_computes_what_the_original_does(network, size):
 
 def test_training_moves_the_singular_vectors(network):
   module, variables = network
-  apply = quick.jit(module.apply, static_argnames=('train', 'mutable'))
+  apply = jax.jit(module.apply, static_argnames=('train', 'mutable'))
   _, updated = apply(
     variables, images(32), train=True, mutable=('batch_stats',)
   )

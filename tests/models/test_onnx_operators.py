@@ -13,8 +13,6 @@ from neucrab_jax.checkpoints import onnx_graphs
 from neucrab_jax.models.onnx import interpreter, operators
 from tests.models import onnx_all_cases, onnx_cases
 
-pytestmark = pytest.mark.usefixtures('compiled_quickly')
-
 CASES = {
   name: (case, opset) for name, case, opset in onnx_all_cases.all_cases()
 }

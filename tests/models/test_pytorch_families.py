@@ -24,7 +24,6 @@ from neucrab_jax.models.pytorch import (
   vit,
   vit_blocks,
 )
-from tests import quick
 
 _DROPS = {'drop_path_rate': 0.2, 'proj_drop_rate': 0.1, 'attn_drop_rate': 0.1}
 _DEPTH = {'stochastic_depth': 0.2, 'num_classes': 5}
@@ -268,7 +267,7 @@ def test_it_can_be_trained(name):
     )
     return jnp.mean(jnp.square(outputs.features)), statistics
 
-  step = quick.jit(jax.value_and_grad(loss, has_aux=True))
+  step = jax.jit(jax.value_and_grad(loss, has_aux=True))
   (value, statistics), gradients = step(params, jax.random.key(0))
   for leaf in jax.tree.leaves((value, statistics, gradients)):
     assert np.isfinite(leaf).all()

@@ -9,13 +9,12 @@ import pytest
 
 from neucrab_jax import checkpoints
 from neucrab_jax.checkpoints import backbone as backbone_lib
-from tests import quick
 from tests.checkpoints import torch_files
 
 _TOLERANCE = 2e-5
 
 # One program of a network, and its two runs, are quick to compile.
-_APPLY = quick.jit(
+_APPLY = jax.jit(
   lambda module, variables, images: module.apply(variables, images),
   static_argnums=0,
 )

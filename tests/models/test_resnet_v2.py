@@ -9,7 +9,6 @@ from flax import traverse_util
 
 from neucrab_jax import models
 from neucrab_jax.models import resnet_v2
-from tests import quick
 
 # slim's batch_norm_epsilon in resnet_arg_scope.
 EPSILON = 1e-5
@@ -128,7 +127,7 @@ def test_computes_what_slim_defines(spec, size, num_classes):
   module = build(spec, num_classes)
   flat = make_variables(module)
   images = np.random.default_rng(1).uniform(-1, 1, (2, *size, 3)).astype('f4')
-  apply = quick.jit(module.apply)
+  apply = jax.jit(module.apply)
   outputs = apply(traverse_util.unflatten_dict(flat), images)
   features, logits = slim_forward(
     flat,
@@ -205,7 +204,7 @@ def test_training_moves_the_statistics_and_inference_does_not():
   module = build(MINI, None)
   variables = traverse_util.unflatten_dict(make_variables(module))
   images = np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 3)).astype('f4')
-  apply = quick.jit(module.apply, static_argnames=('train', 'mutable'))
+  apply = jax.jit(module.apply, static_argnames=('train', 'mutable'))
   for train in (False, True):
     _, updated = apply(variables, images, train=train, mutable=('batch_stats',))
     same = jax.tree.map(
@@ -218,7 +217,7 @@ def test_an_image_s_features_do_not_depend_on_its_neighbours():
   module = build(MINI, 3)
   variables = traverse_util.unflatten_dict(make_variables(module))
   images = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16, 3)).astype('f4')
-  apply = quick.jit(module.apply)
+  apply = jax.jit(module.apply)
   together = apply(variables, images)
   alone = apply(variables, images[1:2])
   np.testing.assert_allclose(

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from neucrab_jax.models import slim
-from tests import quick
 
 _OPTIONS = {
   'dimension_numbers': ('NHWC', 'HWIO', 'NHWC'),
@@ -33,7 +32,7 @@ def test_convolve_and_its_gradients_are_those_of_lax(size, stride, padding):
   kernel = rng.normal(size=(*size, 4, 20)).astype('f4')
 
   def with_gradients(convolve):
-    @quick.jit
+    @jax.jit
     def run(x, kernel):
       y, pull = jax.vjp(
         lambda x, kernel: convolve(

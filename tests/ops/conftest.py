@@ -23,9 +23,8 @@ def arithmetic(request, monkeypatch):
   """EM of few examples as it is, and as that of many."""
   if request.param == 'f32':
     monkeypatch.setattr(blocks, 'F64_ELEMENTS', 0)
-  else:
-    # One of both has all optimisations.
-    request.getfixturevalue('compiled_quickly')
+    # As with all optimisations of XLA.
+    request.getfixturevalue('compiled_fully')
 
 
 @pytest.fixture

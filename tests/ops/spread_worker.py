@@ -3,8 +3,7 @@
 
   python spread_worker.py FOLDER DEVICES OUT [PORT RANK SIZE]
 
-DEVICES are numbers of devices, such as 2,8; of each, FOLDER/OUT<number>.npz has
-what came out.
+DEVICES are how many this process has; FOLDER/OUT.npz has what came out.
 """
 
 import pathlib
@@ -16,17 +15,14 @@ import numpy as np
 
 def main():
   folder, devices, out, *distributed = sys.argv[1:]
-  numbers = [int(number) for number in devices.split(',')]
   jax.config.update('jax_platforms', 'cpu')
-  jax.config.update('jax_num_cpu_devices', max(numbers))
+  jax.config.update('jax_num_cpu_devices', int(devices))
   if distributed:
     port, rank, size = distributed
     jax.distributed.initialize(
       f'127.0.0.1:{port}', num_processes=int(size), process_id=int(rank)
     )
-  for number in numbers:
-    devices = jax.devices() if distributed else jax.devices()[:number]
-    np.savez(pathlib.Path(folder) / f'{out}{number}.npz', **fit(devices))
+  np.savez(pathlib.Path(folder) / f'{out}.npz', **fit(jax.devices()))
 
 
 def fit(devices):
@@ -39,13 +35,9 @@ def fit(devices):
   projection = pca.fit(x, devices=devices)
   results['energy'] = projection.explained_energy
   results['components'] = projection.components
-  mixture = gmm.fit(
-    key, x, initial_means=x[:6], max_iterations=5, devices=devices
-  )
+  mixture = gmm.fit(key, x, num_components=6, devices=devices)
   results['means'] = mixture.means
   results['variances'] = mixture.variances
-  seeded = gmm.fit(key, x, num_components=6, devices=devices)
-  results['means_seeded'] = seeded.means
   found = kmeans.fit(key, x, num_clusters=6, devices=devices)
   results['centroids'] = found.centroids
   results['assignments'] = found.assignments

@@ -9,7 +9,6 @@ from neucrab_jax.ops import covariances, gmm, leep
 
 KEY = jax.random.key(0)
 
-pytestmark = pytest.mark.usefixtures('compiled_quickly')
 
 # All of them are made: a gain near the tolerance would leave it to rounding
 # which iteration is the last.

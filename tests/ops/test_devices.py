@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import spread_worker
 
-from tests import quick
-
 _HERE = pathlib.Path(__file__).parent
 _ROOT = _HERE.parents[1]
 
@@ -23,7 +21,6 @@ def _launch(*arguments):
   environment = {
     **{k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'},
     'PYTHONPATH': str(_ROOT),
-    'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
   }
   return subprocess.Popen(
     [sys.executable, str(_HERE / 'spread_worker.py'), *map(str, arguments)],
@@ -40,8 +37,7 @@ def _finish(process):
 
 @pytest.fixture(scope='module')
 def one_device():
-  with quick.programs():
-    return spread_worker.fit(jax.devices()[:1])
+  return spread_worker.fit(jax.devices()[:1])
 
 
 def _assert_same(got, wanted):
@@ -54,9 +50,8 @@ def _assert_same(got, wanted):
 
 @pytest.mark.slow
 def test_many_devices_are_one_device(one_device, tmp_path):
-  _finish(_launch(tmp_path, '2,8', 'out'))
-  for num_devices in (2, 8):
-    _assert_same(np.load(tmp_path / f'out{num_devices}.npz'), one_device)
+  _finish(_launch(tmp_path, 8, 'out'))
+  _assert_same(np.load(tmp_path / 'out.npz'), one_device)
 
 
 @pytest.mark.slow
@@ -64,8 +59,8 @@ def test_two_processes_are_one_device(one_device, tmp_path):
   with socket.socket() as probe:
     probe.bind(('127.0.0.1', 0))
     port = probe.getsockname()[1]
-  workers = [_launch(tmp_path, 2, f'{rank}-', port, rank, 2) for rank in (0, 1)]
+  workers = [_launch(tmp_path, 2, rank, port, rank, 2) for rank in (0, 1)]
   for worker in workers:
     _finish(worker)
   for rank in (0, 1):
-    _assert_same(np.load(tmp_path / f'{rank}-2.npz'), one_device)
+    _assert_same(np.load(tmp_path / f'{rank}.npz'), one_device)

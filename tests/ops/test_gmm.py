@@ -10,7 +10,6 @@ from neucrab_jax.ops import gmm, leep, posteriors
 KEY = jax.random.key(0)
 
 in_both_precisions = pytest.mark.usefixtures('arithmetic')
-quickly = pytest.mark.usefixtures('compiled_quickly')
 
 # The same in all tests that don't care, so that they share programs.
 SEEDED = 20
@@ -108,7 +107,6 @@ def test_nleep_is_that_of_scikit_learn(features, case, num_components):
   )
 
 
-@quickly
 def test_is_scikit_learn_in_double_precision(x64, features):
   x = np.float64(features[0])
   mixture = gmm.fit(KEY, x, initial_means=x[:80])
@@ -129,7 +127,6 @@ def test_log_likelihood_never_falls(features):
   assert (np.diff(history) > -gmm.LIKELIHOOD_NOISE).all()
 
 
-@quickly
 def test_an_example_without_weight_is_absent(features):
   x, y = features
   weights = np.ones(len(x), 'f4')
@@ -146,7 +143,6 @@ def test_an_example_without_weight_is_absent(features):
   )
 
 
-@quickly
 def test_a_weight_of_three_is_three_copies(features):
   x, y = features
   times = np.arange(len(x)) % 4
@@ -163,7 +159,6 @@ def test_a_weight_of_three_is_three_copies(features):
   )
 
 
-@quickly
 def test_blocks_do_not_change_the_score(features):
   x, y = features
   mixture = gmm.fit(KEY, x, num_components=SEEDED)
@@ -173,7 +168,6 @@ def test_blocks_do_not_change_the_score(features):
   )
 
 
-@quickly
 def test_many_seeds_are_each_seed(features):
   x, y = features
   keys = jax.random.split(KEY, 3)
@@ -187,7 +181,6 @@ def test_many_seeds_are_each_seed(features):
   np.testing.assert_allclose(scores, alone, atol=1e-4)
 
 
-@quickly
 def test_each_seed_may_have_weights_of_its_own(features):
   x, y = features
   y = np.roll(y, 1)  # that no component tells apart
@@ -214,7 +207,6 @@ def test_weights_for_another_number_of_seeds_are_refused(features):
     )
 
 
-@quickly
 @pytest.mark.slow
 def test_one_compilation_serves_many_checkpoints(features):
   x, y = features
@@ -229,7 +221,6 @@ def test_one_compilation_serves_many_checkpoints(features):
 
 
 # With 32 features and 600 examples nothing is padded, and thus nothing copied.
-@quickly
 @pytest.mark.parametrize('num_features', [24, 32])
 @pytest.mark.parametrize('module', [np, jnp])
 def test_does_not_touch_the_array_it_is_given(features, module, num_features):
@@ -239,7 +230,6 @@ def test_does_not_touch_the_array_it_is_given(features, module, num_features):
   np.testing.assert_array_equal(x, before)
 
 
-@quickly
 @pytest.mark.parametrize('style', [jax.random.key, jax.random.PRNGKey])
 def test_same_key_gives_the_same_bytes(features, style):
   first, second = (
