@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How records reach the disk: hashed, written atomically, read without pickle.
 
-Every record of this project (features, scores, rankings, weights) is either an
-`.npz` of plain arrays or a JSON object. What is JSON has a type of its own, a
-frozen `msgspec.Struct` or dataclass, and its file is checked against it.
+Every record of this project is either an `.npz` of plain arrays or a JSON object
+with a type of its own, a frozen `msgspec.Struct` or dataclass, that it must fit.
 """
 
 import contextlib
@@ -42,7 +41,7 @@ def file_name(name: str) -> str:
   return f'{kept}-{digest(name)[:16]}'
 
 
-# What NumPy and zipfile raise on truncated, damaged or foreign files.
+# What NumPy and zipfile raise on damaged or foreign files.
 _DAMAGE = (
   OSError,
   EOFError,
@@ -329,8 +328,7 @@ def read_npz(
 
   Raises:
     FileNotFoundError: if there is no such file.
-    DamagedFileError: if it is no `.npz`, is truncated or damaged, or holds
-      pickled objects or anything but arrays.
+    DamagedFileError: if it is no `.npz`, damaged, or holds more than arrays.
   """
   path = pathlib.Path(path)
   if not path.exists():

@@ -4,6 +4,7 @@
 A wrong constant, such as BatchNorm's epsilon, makes 1e-4 at least.
 """
 
+import jax
 import numpy as np
 import pytest
 
