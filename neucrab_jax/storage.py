@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How records reach the disk: hashed, written atomically, read without pickle.
 
-Every record of this project is an `.npz` of plain arrays or a JSON object with a
-type of its own, a frozen `msgspec.Struct` or dataclass, that it must fit.
+Every record of this project is an `.npz` of plain arrays, or a JSON object that
+fits a type of its own, a frozen `msgspec.Struct` or dataclass.
 """
 
 import contextlib
