@@ -259,7 +259,12 @@ def _refuse_run(error: object, folders: Sequence[pathlib.Path]) -> int:
   return _refuse(error)
 
 
-def start(main: Callable[[Config, str], int], *, config: str) -> None:
+def start(
+  main: Callable[[Config, str], int],
+  *,
+  config: str,
+  own: Sequence[flags.FlagHolder] = (),
+) -> None:
   """Parses the flags, runs a command and exits with its status.
 
   With --help it prints the docstring of the command's module, and all settings.
@@ -269,6 +274,7 @@ def start(main: Callable[[Config, str], int], *, config: str) -> None:
       status. A `ValueError`, `OSError` or `RuntimeError` from it is bad input;
       `interruption.Interrupted` is Ctrl-C.
     config: the page of `configs/` that is run where none is given.
+    own: flags of this command alone.
   """
 
   # Before TensorFlow imports Keras, which has one backend in a process.
@@ -322,7 +328,7 @@ def start(main: Callable[[Config, str], int], *, config: str) -> None:
   if command_help.is_asked(sys.argv):
     command_help.show(
       sys.modules[main.__module__].__doc__,
-      names=[flag.name for flag in _FLAGS],
+      names=[flag.name for flag in (*own, *_FLAGS)],
       config=found,
     )
     sys.exit(0)

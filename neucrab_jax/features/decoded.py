@@ -107,7 +107,8 @@ class Store:
     expected = int(self._sums[index])
     if not expected:
       return None
-    row = np.array(self._rows[index])
+    # Not copied: a batch is put together of many.
+    row = np.asarray(self._rows[index])
     return row if _checksum(row.data) == expected else None
 
   def _keep(self, index: int, row: np.ndarray) -> None:

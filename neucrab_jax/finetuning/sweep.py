@@ -7,6 +7,7 @@ import functools
 import pathlib
 from collections.abc import Callable, Sequence
 from importlib import util
+from typing import Any
 
 import jax
 import msgspec
@@ -21,11 +22,13 @@ from neucrab_jax import (
   progress,
   spelling,
   storage,
+  stores,
   tasks,
   untrusted,
 )
 from neucrab_jax.finetuning import (
   accuracy,
+  batches,
   network,
   record,
   saved_states,
@@ -97,6 +100,12 @@ class Sweep:
       raise ValueError(
         'tensorboard=True needs what is not installed: pip install '
         "'neucrab_jax[tfds]', or requirements/tfds.txt."
+      )
+    if parallel.num_processes() > 1 and stores.address(self._folder):
+      raise ValueError(
+        f'--workdir={stores.address(self._folder)} is an object store, and '
+        'several processes keep their states of training in one folder. Give '
+        'one that all of them see, such as a mounted bucket.'
       )
     untrusted.check_local(self.cache_dir)
     if self.protocol.mode == 'head':
@@ -174,6 +183,51 @@ class Sweep:
       storage.to_builtins(self.protocol),
     )
 
+  def _loading(
+    self, backbone: checkpoints.Backbone
+  ) -> Callable[[str], batches.Arrays]:
+    """What gives the examples of a role, as the checkpoint is trained on."""
+    if self.protocol.mode != 'head':
+      return functools.partial(self.task.images, checkpoint=backbone.checkpoint)
+    return functools.partial(
+      self.task.features,
+      backbone=backbone,
+      batch_size=self.protocol.batch_size,
+      cache_dir=self.cache_dir,
+    )
+
+  def trainer(
+    self, backbone: checkpoints.Backbone, **options: Any
+  ) -> trainer.Trainer:
+    """What trains a checkpoint by the protocol.
+
+    Args:
+      backbone: the checkpoint, restored.
+      **options: of `trainer.Trainer`.
+    """
+    load = self._loading(backbone)
+    if self.protocol.mode == 'head':
+      train = load('train')
+      net, variables = network.from_features(
+        train.inputs.shape[1], self.task.num_classes
+      )
+    else:
+      network.check_trainable(backbone)
+      train = load('train')
+      net, variables = network.from_backbone(
+        backbone, self.task.num_classes, self.protocol
+      )
+    return trainer.Trainer(
+      net,
+      variables,
+      train,
+      load('validation'),
+      self.protocol,
+      save_steps=self._config.save_steps,
+      together=self._config.together,
+      **options,
+    )
+
   def _finetune(
     self,
     backbone: checkpoints.Backbone,
@@ -183,24 +237,7 @@ class Sweep:
   ) -> record.Accuracy:
     """Runs the sweep, from where it was left, and tests what is chosen."""
     protocol, task = self.protocol, self.task
-    if protocol.mode == 'head':
-      load = functools.partial(
-        task.features,
-        backbone=backbone,
-        batch_size=protocol.batch_size,
-        cache_dir=self.cache_dir,
-      )
-      train = load('train')
-      net, variables = network.from_features(
-        train.inputs.shape[1], task.num_classes
-      )
-    else:
-      network.check_trainable(backbone)
-      load = functools.partial(task.images, checkpoint=backbone.checkpoint)
-      train = load('train')
-      net, variables = network.from_backbone(
-        backbone, task.num_classes, protocol
-      )
+    load = self._loading(backbone)
     # Another version, or other devices, would round otherwise: no run goes on
     # from where such a one was left. The test examples are no matter of it, so
     # that a damaged one can be repaired.
@@ -219,15 +256,9 @@ class Sweep:
       )
 
     with self._writers(backbone.checkpoint) as observe:
-      engine = trainer.Trainer(
-        net,
-        variables,
-        train,
-        load('validation'),
-        protocol,
+      engine = self.trainer(
+        backbone,
         folder=self._place('states', backbone.checkpoint) / ours[:16],
-        save_steps=self._config.save_steps,
-        together=self._config.together,
         advance=bars.advance,
         begin=begin,
         observe=observe,
