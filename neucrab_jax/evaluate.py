@@ -44,7 +44,7 @@ def main(config: Config, workdir: str) -> int:
 
 
 def start() -> None:
-  command_line.start(main, config='neucrab_mini.py')
+  command_line.start(main, config='neucrab_mini.py', own=[_ESTIMATE])
 
 
 if __name__ == '__main__':

@@ -29,6 +29,8 @@ _ESTIMATE = flags.DEFINE_bool(
   False,
   'Measure some steps of each network on these devices, say how long all would '
   'take, and end.',
+  # Of `evaluate`, too, where a program uses both.
+  allow_override=True,
 )
 
 
