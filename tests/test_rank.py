@@ -127,7 +127,7 @@ def test_ctrl_c_gives_status_130_and_a_ranking(environment, tmp_path):
       '--config=configs/nleep.py',
       f'--workdir={workdir}',
       # Many seeds: the run lasts long enough to be interrupted.
-      '--config.measure.options.num_seeds=60',
+      '--config.measure.options.num_seeds=20',
     ],
     env=environment,
     cwd=ROOT,

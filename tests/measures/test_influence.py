@@ -49,6 +49,8 @@ def test_influence_is_what_an_example_is_missed_by(name, kind):
   assert np.std(missed) == pytest.approx(np.std(influence[chosen]), rel=0.35)
 
 
+# Of 14,000 scores, whose shapes all other tests check.
+@pytest.mark.usefixtures('unchecked_shapes')
 @pytest.mark.parametrize(
   'name',
   [
