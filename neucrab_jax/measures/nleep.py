@@ -6,7 +6,9 @@ No two public implementations agree; `variant` names which of them is meant.
 Axes: N examples, D features, K components, C classes, S seeds.
 """
 
+import contextlib
 import dataclasses
+import threading
 from collections.abc import Callable
 
 import jax
@@ -16,6 +18,10 @@ from jaxtyping import Float, Int
 from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64, gmm, leep, pca
 from neucrab_jax.typing import Array, Key, Keys
+
+# Held while matrices are factorised: of two threads that do so at once, under
+# jaxlib 0.10, each may wait for ever for what the other has.
+_FACTORISING = threading.Lock()
 
 # What the public code of PACTran adds to a probability before its log.
 _PACTRAN_EPSILON = 1e-10
@@ -124,17 +130,21 @@ def score_projected(
   Returns:
     [S, N], of which each seed's score is the mean, and the mixtures.
   """
-  mixtures = gmm.fit_many(
-    keys,
-    z,
-    num_components=num_components,
-    covariance=covariance,
-    max_iterations=max_iterations,
-    tolerance=tolerance,
-  )
   num_classes = int(np.max(labels)) + 1
-  p = leep.predictions(mixtures, z, labels, num_classes=num_classes)
-  return values(np.asarray(p, np.float64), num_classes), mixtures
+  matrices = covariance in ('full', 'tied')
+  with _FACTORISING if matrices else contextlib.nullcontext():
+    mixtures = gmm.fit_many(
+      keys,
+      z,
+      num_components=num_components,
+      covariance=covariance,
+      max_iterations=max_iterations,
+      tolerance=tolerance,
+    )
+    p = leep.predictions(mixtures, z, labels, num_classes=num_classes)
+    # Waits for both.
+    p = np.asarray(p, np.float64)
+  return values(p, num_classes), mixtures
 
 
 def nleep(

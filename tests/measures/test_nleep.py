@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import threading
+
 import jax
 import numpy as np
 import problems
@@ -206,3 +208,23 @@ def test_variants_are_the_public_code_from_the_same_start(variant, monkeypatch):
   monkeypatch.setattr(gmm, 'fit_many', from_the_same_start)
   found = measures.score('nleep', features=x, labels=labels, variant=variant)
   assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_full_matrices_are_factorised_in_two_threads_at_once():
+  """Where jaxlib's threads wait for one another, this would never end."""
+  x, labels = problems.make('plain', num_examples=60, num_classes=3)
+  found = []
+
+  def score():
+    for _ in range(3):
+      found.append(
+        measures.score('nleep', features=x, labels=labels, variant='sfda')
+      )
+
+  threads = [threading.Thread(target=score, daemon=True) for _ in range(2)]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join(timeout=300)
+  assert len(found) == 6
+  assert len(set(found)) == 1
