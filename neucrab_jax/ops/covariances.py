@@ -58,8 +58,8 @@ def scaled(p: Parameters, factor: Float[Array, '']) -> Parameters:
   )
 
 
-# One matrix after the other: two factorisations at once may wait for ever, under
-# jaxlib 0.10, for the threads that each of them has.
+# One matrix after the other: under jaxlib 0.10, two factorisations at once may
+# wait for ever for the threads that each of them has.
 @jax.custom_batching.sequential_vmap
 def _inverse_root(covariance: Array) -> jax.Array:
   """[D, D] lower L⁻ᵀ with L Lᵀ the covariance: whitens rows from the right."""
