@@ -8,7 +8,8 @@ r"""Judges measures by how well they predict which checkpoints transfer best.
   python -m neucrab_jax.evaluate --config=configs/evaluate.py \
       --config.rankings='runs/*/ranking.json' --config.accuracies=runs/finetune
 
-Exit status: 0, or 2 if the input was bad, 130 after Ctrl-C.
+Exit status: 0; 1 if a fine-tuning or a score of its own failed, of which the
+tables are without; 2 if the input was bad, 130 after Ctrl-C.
 """
 
 from neucrab_jax import interruption
@@ -34,13 +35,15 @@ def main(config: Config, workdir: str) -> int:
     # What training needs takes seconds to import.
     from neucrab_jax.benchmark import experiment
 
-    experiment.conduct(config, workdir=workdir, estimate=estimate)
-    return 0
+    outcome = experiment.conduct(config, workdir=workdir, estimate=estimate)
+    return command_line.FAILED if outcome.failed else 0
   if estimate:
     raise ValueError('--estimate is for --config=configs/neucrab.py.')
-  evaluate = ablation.sweep if 'sweep' in config else run.evaluate
-  evaluate(config, workdir=workdir)
-  return 0
+  if 'sweep' in config:
+    ablation.sweep(config, workdir=workdir)
+    return 0
+  evaluation = run.evaluate(config, workdir=workdir)
+  return command_line.FAILED if evaluation.failed else 0
 
 
 def start() -> None:

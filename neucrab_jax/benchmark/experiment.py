@@ -18,9 +18,10 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 import ml_collections
+from absl import logging
 
-from neucrab_jax import checkpoints, parallel, progress, storage, tasks
-from neucrab_jax.benchmark import ablation, price, record, run
+from neucrab_jax import parallel, progress, storage
+from neucrab_jax.benchmark import ablation, planning, price, record, run
 from neucrab_jax.benchmark.alignment import MIN_CHECKPOINTS
 from neucrab_jax.features import record as features
 from neucrab_jax.finetuning import known_accuracies
@@ -36,34 +37,20 @@ _SHARED = ('checkpoint_dir', 'preprocessing', 'weights', 'cache_dir')
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-  """What can be done with what is there.
+class Outcome:
+  """What a run came to.
 
   Attributes:
-    groups: names of checkpoints whose weights are there.
-    orders: of each group, the order to beat, or nothing.
-    tasks: that could be loaded.
-    notes: what is missing, and its remedy.
+    evaluation: the judgement; None if there is none.
+    failed: what was asked for and is not there, a line each.
   """
 
-  groups: Mapping[str, tuple[str, ...]]
-  orders: Mapping[str, str]
-  tasks: tuple[str, ...]
-  notes: tuple[str, ...]
-
-  @property
-  def names(self) -> tuple[str, ...]:
-    """All checkpoints, each once."""
-    of_groups = self.groups.values()
-    return tuple(dict.fromkeys(name for names in of_groups for name in names))
-
-
-def _split(text: str) -> list[str]:
-  return [part.strip() for part in text.split(',') if part.strip()]
+  evaluation: record.Evaluation | None
+  failed: tuple[str, ...]
 
 
 def _steps(config: Config) -> list[str]:
-  chosen = _split(config.steps)
+  chosen = planning.split(config.steps)
   unknown = [step for step in chosen if step not in STEPS]
   if unknown or not chosen:
     raise ValueError(
@@ -71,70 +58,6 @@ def _steps(config: Config) -> list[str]:
       'commas.'
     )
   return chosen
-
-
-def _find_groups(
-  config: Config,
-) -> tuple[dict[str, tuple[str, ...]], dict[str, str], list[str]]:
-  """By group, the checkpoints that are there and their order; and notes."""
-  groups, orders, notes = {}, {}, []
-  for group, settings in config.groups.items():
-    found = checkpoints.select(
-      settings.checkpoints,
-      config.checkpoint_dir,
-      config.preprocessing,
-      config.weights,
-    )
-    lacking = {
-      spec.name: why for spec in found if (why := checkpoints.missing(spec))
-    }
-    groups[group] = tuple(s.name for s in found if s.name not in lacking)
-    order = settings.order
-    if order in checkpoints.groups():
-      known = checkpoints.names(order)
-      order = ','.join(name for name in known if name in groups[group])
-    orders[group] = order
-    if lacking:
-      notes.append(
-        f'{group}: {len(lacking)} of {len(found)} weights are missing: '
-        f'{", ".join(lacking)}. {next(iter(lacking.values()))} To have them: '
-        f'python -m neucrab_jax.download --group={",".join(lacking)} '
-        f'--dir={config.checkpoint_dir or "rank_ckpt"}'
-      )
-  if few := [name for name, of in groups.items() if len(of) < MIN_CHECKPOINTS]:
-    together = dict.fromkeys(name for group in few for name in groups[group])
-    if len(few) > 1 and together:
-      groups['+'.join(few)] = tuple(together)
-      orders['+'.join(few)] = ''
-      notes.append(
-        f'{", ".join(few)}: fewer than {MIN_CHECKPOINTS} checkpoints are there '
-        'of each: they are judged together.'
-      )
-    for group in few:
-      del groups[group], orders[group]
-  groups = {name: found for name, found in groups.items() if found}
-  return groups, orders, notes
-
-
-def plan(config: Config) -> Plan:
-  """Finds what is there, before anything runs.
-
-  Raises:
-    ValueError: if a setting is none, or neither weights nor data are there.
-  """
-  groups, orders, notes = _find_groups(config)
-  found = []
-  for name in _split(config.tasks):
-    try:
-      tasks.load(name, data_dir=config.data_dir or None)
-    except (ValueError, RuntimeError) as error:
-      notes.append(f'{name} is missing: {error}')
-    else:
-      found.append(name)
-  if not found or not groups:
-    what = 'task' if groups else 'checkpoint'
-    raise ValueError(f'There is no {what} to go on with. {" ".join(notes)}')
-  return Plan(groups, orders, tuple(found), tuple(notes))
 
 
 def _with_shared(config: Config, part: Config) -> Config:
@@ -167,7 +90,7 @@ def _place(folder: pathlib.Path, task: str) -> pathlib.Path:
 
 
 def _judging_config(
-  config: Config, found: Plan, folder: pathlib.Path
+  config: Config, found: planning.Plan, folder: pathlib.Path
 ) -> Config:
   accuracies = config.accuracies or str(
     folder / 'finetune' / '*' / 'accuracies' / '*' / '*.json'
@@ -221,35 +144,87 @@ def _ablate_one(
 
 
 def _ablate(
-  config: Config, found: Plan, folder: pathlib.Path
-) -> dict[tuple[str, str], record.Ablation]:
-  """By group and task, how NLEEP's agreement depends on its parameters."""
+  config: Config, found: planning.Plan, folder: pathlib.Path
+) -> tuple[dict[tuple[str, str], record.Ablation], list[str]]:
+  """By group and task, how NLEEP's agreement depends on its parameters.
+
+  Returns:
+    The records, and what failed: all of a group on a task, if one checkpoint
+    did, as the sweep compares the same ones under each setting.
+  """
   chosen = _judging_config(config, found, folder).groups
-  made = {}
+  made, failed = {}, []
   for group, names in found.groups.items():
     tables = known_accuracies.read_all(chosen[group].accuracies)
     table = next(iter(tables.values()))
     for task in found.tasks:
       row = table.get(task, {})
       known = {name: row[name].value for name in names if name in row}
-      if len(known) >= MIN_CHECKPOINTS:
-        place = folder / 'ablation' / group / pathlib.Path(task).name
+      if len(known) < MIN_CHECKPOINTS:
+        continue
+      place = folder / 'ablation' / group / pathlib.Path(task).name
+      try:
         made[group, task] = _ablate_one(config, names, task, place, known)
-  return made
+      except Exception as error:
+        logging.debug('%s on %s failed', group, task, exc_info=True)
+        failed.append(f'sweep of {group} on {task}: {error}')
+  return made, failed
 
 
-def conduct(
-  config: Config, workdir: str, *, estimate: bool = False
-) -> record.Evaluation | None:
+def _finetune(
+  config: Config, found: planning.Plan, folder: pathlib.Path
+) -> list[str]:
+  """Fine-tunes all on all tasks, and says what failed."""
+  failed = []
+  for task in found.tasks:
+    wanted = finetuning_config(config, found.names, task)
+    result = finetuning_run.finetune(wanted, str(_place(folder, task)))
+    failed += [
+      f'fine-tuning {failure.checkpoint} on {task}: {failure.error}'
+      for failure in result.failed
+    ]
+  return failed
+
+
+def _with_accuracies(
+  config: Config, found: planning.Plan, folder: pathlib.Path
+) -> tuple[planning.Plan, list[str]]:
+  """The plan without the groups that fine-tuning left too few accuracies of.
+
+  Returns:
+    The rest, and a line on each that is left out.
+  """
+  try:
+    chosen = _judging_config(config, found, folder).groups
+    read = {
+      group: known_accuracies.read_all(settings.accuracies)
+      for group, settings in chosen.items()
+    }
+  except ValueError as error:
+    return dataclasses.replace(found, groups={}), [str(error)]
+  kept, told = {}, []
+  for group, names in found.groups.items():
+    rows = [row for table in read[group].values() for row in table.values()]
+    having = {name for row in rows for name in row} & set(names)
+    if len(having) >= MIN_CHECKPOINTS:
+      kept[group] = names
+    else:
+      told.append(
+        f'judging {group}: {len(having)} of its {len(names)} checkpoints have '
+        f'an accuracy; at least {MIN_CHECKPOINTS} must.'
+      )
+  return dataclasses.replace(found, groups=kept), told
+
+
+def conduct(config: Config, workdir: str, *, estimate: bool = False) -> Outcome:
   """Does what is to be done, and writes the paper's tables.
+
+  What fails takes nothing else down: the tables are of what is there.
 
   Args:
     config: as `configs/neucrab.py`.
     workdir: the folder for the results, which several runs may share.
     estimate: whether to say only what it would cost.
-
-  Returns:
-    The judgement; None if none was asked for.
 
   Raises:
     ValueError: if the input is bad; before any long work starts.
@@ -263,26 +238,33 @@ def conduct(
     # What they are is not to be found out after the rankings.
     known_accuracies.read_all(config.accuracies)
     steps = [step for step in steps if step != 'finetune']
-  found = plan(config)
+  found = planning.plan(config)
   folder = storage.open_workdir(workdir)
-  paper_tables.tell(found.notes)
+  paper_tables.tell('note', found.notes)
   if estimate:
     price.show(config, found.groups, found.tasks, steps=steps)
-    return None
-  if 'finetune' in steps:
-    for task in found.tasks:
-      wanted = finetuning_config(config, found.names, task)
-      finetuning_run.finetune(wanted, str(_place(folder, task)))
-  judging = _judging_config(config, found, folder)
+    return Outcome(None, ())
+  failed = _finetune(config, found, folder) if 'finetune' in steps else []
   evaluation, ablations = None, {}
-  if 'judge' in steps:
-    evaluation = run.evaluate(judging, workdir)
-  elif 'rank' in steps:
-    run.make_all_rankings(judging, folder)
-  if 'ablate' in steps:
-    ablations = _ablate(config, found, folder)
+  if 'judge' not in steps and 'rank' in steps:
+    failed += run.make_all_rankings(
+      _judging_config(config, found, folder), folder
+    )
+  judged = found
+  if {'judge', 'ablate'} & set(steps):
+    judged, told = _with_accuracies(config, found, folder)
+    if not (judged.groups or failed):
+      raise ValueError(' '.join(told))
+    failed += told
+  if 'judge' in steps and judged.groups:
+    evaluation = run.evaluate(_judging_config(config, judged, folder), workdir)
+    failed += evaluation.failed
+  if 'ablate' in steps and judged.groups:
+    ablations, told = _ablate(config, judged, folder)
+    failed += told
   if parallel.is_primary():
     storage.write_json(folder / 'config.json', storage.settings(config))
     if evaluation or ablations:
       paper_tables.write(folder, evaluation, ablations)
-  return evaluation
+    paper_tables.tell('failed', failed)
+  return Outcome(evaluation, tuple(failed))

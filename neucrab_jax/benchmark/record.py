@@ -173,6 +173,7 @@ class Evaluation(_Struct, frozen=True):
     confidence: of the intervals.
     sources: all files.
     environment: what computed it.
+    failed: checkpoints that its own rankings could not score, a line each.
   """
 
   schema: Literal[1]
@@ -181,6 +182,7 @@ class Evaluation(_Struct, frozen=True):
   confidence: float
   sources: tuple[Source, ...]
   environment: Environment
+  failed: tuple[str, ...] = ()
 
 
 class Setting(_Struct, frozen=True):

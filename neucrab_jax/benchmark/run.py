@@ -144,12 +144,15 @@ def _make_rankings(
   return predicted, notes
 
 
-def make_all_rankings(config: Config, folder: pathlib.Path) -> None:
+def make_all_rankings(config: Config, folder: pathlib.Path) -> list[str]:
   """Ranks all groups on all tasks, and judges nothing.
 
   Args:
     config: with `groups`, each with `checkpoints`; `tasks`; and `rank`.
     folder: of the run.
+
+  Returns:
+    What failed, a line each.
   """
   runs = [
     run
@@ -159,15 +162,21 @@ def make_all_rankings(config: Config, folder: pathlib.Path) -> None:
     )
   ]
   with progress.bar(sum(run.candidates.size for run in runs)) as bar:
-    _make_rankings(runs, bar)
+    return _make_rankings(runs, bar)[1]
 
 
 # Scores with their accuracies, and the predictions that they were made from.
 _Pair = tuple[alignment.AlignedScores, list[predictions.Predictions]]
 
 
-def _align(config: Config, folder: pathlib.Path) -> list[_Pair]:
-  """Aligns each group; rankings of those with `checkpoints` are made first."""
+def _align(
+  config: Config, folder: pathlib.Path
+) -> tuple[list[_Pair], list[str]]:
+  """Aligns each group; rankings of those with `checkpoints` are made first.
+
+  Returns:
+    What is aligned, and a line on each checkpoint that could not be ranked.
+  """
   groups = _groups(config)
   rule = exclusion.read(config.to_dict().get('leave_out', {}))
   accuracies, told = {}, {}
@@ -221,7 +230,8 @@ def _align(config: Config, folder: pathlib.Path) -> list[_Pair]:
     ):
       one = dataclasses.replace(one, notes=(*one.notes, *notes))
       pairs.append((known_controls.add(one), predicted))
-  return pairs
+  failed = dict.fromkeys(line for _, lines in found.values() for line in lines)
+  return pairs, list(failed)
 
 
 def _csv(evaluation: record.Evaluation) -> str:
@@ -290,7 +300,7 @@ def evaluate(config: Config, workdir: str) -> record.Evaluation:
       f'{config.num_resamples:,}.'
     )
   folder = storage.open_workdir(workdir)
-  pairs = _align(config, folder)
+  pairs, failed = _align(config, folder)
   alignments = []
   total = sum(len(aligned.predictors) for aligned, _ in pairs)
   # The products are small: threads would wait longer than they work.
@@ -313,6 +323,7 @@ def evaluate(config: Config, workdir: str) -> record.Evaluation:
     confidence=bootstrap.CONFIDENCE,
     sources=_sources(alignments),
     environment=environment.current(seed=config.seed),
+    failed=tuple(failed),
   )
   if parallel.is_primary():
     settings = storage.settings(config)

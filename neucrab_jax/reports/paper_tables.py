@@ -232,11 +232,16 @@ def write(
     )
 
 
-def tell(notes: Sequence[str]) -> None:
-  """Prints what is missing, before anything runs."""
+def tell(kind: str, lines: Sequence[str]) -> None:
+  """Prints what is missing, or failed, a line each.
+
+  Args:
+    kind: what each line begins with: 'note', or 'failed'.
+    lines: what to print.
+  """
   console = terminal.make_console()
-  for note in notes:
-    terminal.tell(console, 'note', note)
+  for line in lines:
+    terminal.tell(console, kind, line)
 
 
 def show_price(

@@ -9,8 +9,15 @@ import pytest
 
 from configs import neucrab
 from neucrab_jax import checkpoints, evaluate
-from neucrab_jax.benchmark import ablation, experiment, price
+from neucrab_jax.benchmark import (
+  ablation,
+  analysis,
+  experiment,
+  planning,
+  price,
+)
 from neucrab_jax.finetuning import sweep
+from neucrab_jax.reports import plots
 
 NAMES = ('mini_vae', 'mini_jigsaw', 'mini_rotation')
 TABLES = ('tables.txt', 'tables.csv', 'tables.tex')
@@ -19,6 +26,13 @@ TABLES = ('tables.txt', 'tables.csv', 'tables.tex')
 @pytest.fixture(scope='module')
 def cache(tmp_path_factory):
   return str(tmp_path_factory.mktemp('cache'))
+
+
+@pytest.fixture(autouse=True)
+def quick_report(monkeypatch):
+  """Pictures, and the intervals of a random order, are not in question here."""
+  monkeypatch.setattr(analysis, '_RANDOM_ORDERS', 20)
+  monkeypatch.setattr(plots, 'svg', lambda figure: '<svg/>')
 
 
 def make_config(cache, **groups):
@@ -130,7 +144,7 @@ def test_what_is_missing_is_told_with_its_remedy_and_the_rest_is_planned(
   config.groups.mini_3.order = ''
   config.tasks = 'digits,no_such_task'
   config.checkpoint_dir = str(tmp_path)
-  found = experiment.plan(config)
+  found = planning.plan(config)
   assert found.tasks == ('digits',)
   # Too few for an order each.
   (names,) = found.groups.values()
@@ -168,12 +182,13 @@ def test_steps_can_be_left_to_others(cache, tmp_path, monkeypatch):
   config = make_config(cache)
   config.steps = 'rank'
   folder = tmp_path / 'run'
-  assert experiment.conduct(config, str(folder)) is None
+  assert experiment.conduct(config, str(folder)).evaluation is None
   assert list(folder.rglob('ranking.json'))
   assert not (folder / 'finetune').exists()
   config.steps = 'finetune,judge'
   config.accuracies = str(accuracies)
-  evaluation = experiment.conduct(config, str(folder))
+  evaluation = experiment.conduct(config, str(folder)).evaluation
+  assert evaluation is not None
   (aligned,) = evaluation.alignments
   assert aligned.accuracy == 'accuracy'
   assert not (folder / 'finetune').exists()
@@ -228,8 +243,53 @@ def test_an_unknown_choice_is_refused():
 
 def test_the_command_conducts_it(monkeypatch, cache, tmp_path):
   called = []
+  outcome = experiment.Outcome(None, ())
   monkeypatch.setattr(
-    experiment, 'conduct', lambda config, workdir, estimate: called.append(1)
+    experiment,
+    'conduct',
+    lambda config, workdir, estimate: called.append(1) or outcome,
   )
   assert evaluate.main(make_config(cache), str(tmp_path)) == 0
   assert called == [1]
+
+
+def test_what_fails_is_in_the_exit_status_and_the_rest_in_the_tables(
+  cache, tmp_path, monkeypatch, capsys
+):
+  config = make_config(
+    cache,
+    whole=','.join((*NAMES, 'mini_random')),
+    broken='mini_jigsaw,mini_rotation,mini_random',
+  )
+  config.groups.whole.order = config.groups.broken.order = ''
+  config.steps = 'finetune,judge'
+  finetune = sweep.Sweep._finetune
+
+  def fail(self, backbone, **options):
+    if backbone.checkpoint.name == 'mini_random':
+      raise ValueError('no such layer')
+    return finetune(self, backbone, **options)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(sweep.Sweep, '_finetune', fail)
+    assert evaluate.main(config, str(tmp_path)) == 1
+  told = capsys.readouterr().out
+  assert 'failed fine-tuning mini_random on digits: ValueError: no su' in told
+  assert 'failed judging broken: 2 of its 3 checkpoints have an acc' in told
+  found = json.loads((tmp_path / 'evaluation.json').read_text())
+  assert [a['group'] for a in found['alignments']] == ['whole']
+  assert 'whole' in (tmp_path / 'tables.txt').read_text()
+  # Whatever it was, once it is repaired the same command goes on.
+  assert evaluate.main(config, str(tmp_path)) == 0
+  assert 'broken' in (tmp_path / 'tables.txt').read_text()
+
+
+def test_an_experiment_of_which_all_fails_says_so(cache, tmp_path, monkeypatch):
+  def fail(*args, **options):
+    raise ValueError('no such layer')
+
+  monkeypatch.setattr(sweep.Sweep, '_finetune', fail)
+  outcome = experiment.conduct(make_config(cache), str(tmp_path))
+  assert outcome.evaluation is None
+  assert len(outcome.failed) == len(NAMES) + 1
+  assert 'No file matches' in outcome.failed[-1]

@@ -148,7 +148,9 @@ def test_a_failing_checkpoint_does_not_take_the_others_down(
 
 def test_where_all_fail_the_report_says_why(config, tmp_path, monkeypatch):
   monkeypatch.setattr(measures, 'evaluate', refuse)
-  for aligned in evaluate(config, str(tmp_path))['alignments']:
+  result = evaluate(config, str(tmp_path))
+  assert len(result['failed']) == 4
+  for aligned in result['alignments']:
     measured = [
       row['name'] for row in aligned['rows'] if 'leave_one_out' in row
     ]
