@@ -2,6 +2,7 @@
 """The published tables: judged as SciPy judges the same rows."""
 
 import csv
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -14,6 +15,7 @@ from neucrab_jax.benchmark import (
   alignment,
   analysis,
   exclusion,
+  forecasts,
   known_controls,
   run,
 )
@@ -59,6 +61,69 @@ def align(table):
 @pytest.fixture(scope='module')
 def full():
   return align('huggingface_full')
+
+
+KNOWN = ('history', 'history_low_rank', 'combined')
+
+
+def rows_of(aligned):
+  """[3, T, M], what the predictors that know other tasks say."""
+  names = [predictor.name for predictor in aligned.predictors]
+  return aligned.scores[[names.index(name) for name in KNOWN]]
+
+
+def without(aligned):
+  """The same, as it was before those predictors."""
+  kept = [
+    c for c, given in enumerate(aligned.predictors) if given.name not in KNOWN
+  ]
+  return dataclasses.replace(
+    aligned,
+    predictors=tuple(aligned.predictors[c] for c in kept),
+    scores=aligned.scores[kept],
+  )
+
+
+def test_no_predictor_sees_the_judged_tasks_accuracies(full):
+  """They are turned about; the other tasks' predictions are what changes."""
+  t = full.tasks.index('dtd')
+  row = full.known['dtd']
+  turned = dict(zip(row, reversed(row.values()), strict=True))
+  changed = dataclasses.replace(
+    without(full),
+    known={**full.known, 'dtd': turned},
+    accuracies=np.array(
+      [
+        [turned[n].value if n in turned else np.nan for n in full.checkpoints]
+        if task == 'dtd'
+        else values
+        for task, values in zip(full.tasks, full.accuracies, strict=True)
+      ]
+    ),
+  )
+  before, after = rows_of(full), rows_of(known_controls.add(changed))
+  np.testing.assert_array_equal(after[:, t], before[:, t])
+  others = np.arange(len(full.tasks)) != t
+  for one, other in zip(before[:, others], after[:, others], strict=True):
+    assert not np.array_equal(one, other, equal_nan=True)
+
+
+def test_a_task_of_which_no_accuracy_is_known_is_predicted_from_python(full):
+  accuracies, scores = forecasts.read(str(FOLDER / 'huggingface_full.csv'))
+  expected = rows_of(full)[:, full.tasks.index('dtd')]
+  sealed = {task: row for task, row in accuracies.items() if task != 'dtd'}
+  found = forecasts.predict(sealed, 'dtd', scores=scores)
+  for name, values in zip(KNOWN, expected, strict=True):
+    np.testing.assert_allclose(
+      [found[name].get(c, np.nan) for c in full.checkpoints], values, rtol=1e-6
+    )
+  # With its accuracies it is the same.
+  assert forecasts.predict(accuracies, 'dtd', scores=scores) == found
+
+
+def test_a_task_cannot_be_predicted_from_itself():
+  with pytest.raises(ValueError, match="'dtd' cannot be predicted from itse"):
+    forecasts.predict({'dtd': {'a': 0.5}}, 'dtd')
 
 
 def test_published_taus_of_logme_and_history(full):
