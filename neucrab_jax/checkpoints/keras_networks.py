@@ -29,6 +29,10 @@ _SHAPES = (
 )
 _POOLING = 'GlobalAveragePooling2D'
 
+# Of layers that are added. Keras' own names begin anew with each process, so
+# that the file may have the same ones.
+_OWN = 'neucrab'
+
 
 class Ends(NamedTuple):
   """Tensors of a model: features [B, D], and logits [B, Z] or None."""
@@ -77,7 +81,7 @@ def _flat(keras: Any, tensor: Any, *, pooled: bool) -> Any:
   if len(tensor.shape) == 2:
     return tensor
   if len(tensor.shape) == 4 and (pooled or tensor.shape[1:3] == (1, 1)):
-    return keras.layers.GlobalAveragePooling2D()(tensor)
+    return keras.layers.GlobalAveragePooling2D(name=f'{_OWN}_pool')(tensor)
   raise ValueError(
     f'its features are of shape {list(tensor.shape)}, not [B, D]: end it with '
     'GlobalAveragePooling2D (pooling="avg" in keras.applications)'
@@ -107,7 +111,9 @@ def find_ends(keras: Any, model: Any) -> Ends:
       if inner.logits is None and inner.features is layer.outputs[0]:
         break
       both = [each for each in inner if each is not None]
-      found = keras.Model(layer.inputs, both)(node.input_tensors)
+      own_name = f'{_OWN}_{layer.name}'
+      whole = keras.Model(layer.inputs, both, name=own_name)
+      found = whole(node.input_tensors)
       found = found if isinstance(found, list) else [found]
       own = found[1] if logits is tensor and len(found) > 1 else None
       return Ends(_flat(keras, found[0], pooled=pooled), own)

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import warnings
 from typing import Any
 
 from neucrab_jax import stores, untrusted
@@ -36,6 +37,7 @@ from neucrab_jax.typing import Config
 __all__ = [
   'BadImagesError',
   'Examples',
+  'SameNameWarning',
   'Task',
   'find_split',
   'folder_options',
@@ -51,6 +53,10 @@ _BUNDLED = {
   'monochrome': functools.partial(photographs.load, 'monochrome'),
   'shapes': shapes.load,
 }
+
+
+class SameNameWarning(UserWarning):
+  """A folder of images is called like a built-in task, which was loaded."""
 
 
 def names() -> tuple[str, ...]:
@@ -113,6 +119,13 @@ def load(
   untrusted.check_local(name)
   if name and name not in names() and pathlib.Path(name).expanduser().exists():
     return _load_path(name, options)
+  if name in names() and pathlib.Path(name).is_dir():
+    warnings.warn(
+      f'{name!r} is the built-in task. For the folder of this name, write '
+      f'./{name}',
+      SameNameWarning,
+      stacklevel=2,
+    )
   _refuse_depth(name, options)
   if name in _BUNDLED:
     return _BUNDLED[name]()

@@ -87,6 +87,18 @@ def test_features_are_what_the_classifier_reads(keras, tmp_path):
   )
 
 
+@pytest.mark.parametrize('kind', ['functional', 'nested'])
+def test_a_new_process_gives_its_own_layers_other_names(kind, keras, tmp_path):
+  path = str(tmp_path / 'x.keras')
+  keras.utils.clear_session()
+  model = small_keras.save(keras, MODELS[kind], path)
+  wanted = np.asarray(model(PIXELS, training=False))
+  keras.utils.clear_session()
+  found = np.asarray(checkpoints.restore(path)(PIXELS).logits)
+  scores = found if kind == 'nested' else np.asarray(jax.nn.softmax(found))
+  np.testing.assert_allclose(scores, wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_the_same_file_is_known_again_and_other_weights_are_not(
   keras, tmp_path
 ):

@@ -48,6 +48,13 @@ for name in ('digits', 'photos', 'shapes'):
   subprocess.run([sys.executable, '-c', code], check=True)
 
 
+def test_a_folder_called_like_a_task_is_told_of(tmp_path, monkeypatch):
+  (tmp_path / 'photos').mkdir()
+  monkeypatch.chdir(tmp_path)
+  with pytest.warns(tasks.SameNameWarning, match=r'write \./photos'):
+    assert tasks.load('photos').num_classes == 10
+
+
 @pytest.mark.parametrize(
   ('name', 'nearest'),
   [
