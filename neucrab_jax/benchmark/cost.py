@@ -30,10 +30,10 @@ def _network(architecture: str, image_size: int) -> tuple[int, float]:
   module = models.build(architecture)
   image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
   variables = jax.eval_shape(module.init, jax.random.key(0), image)
-  lowered = jax.jit(module.apply).lower(variables, image)
   parameters = sum(leaf.size for leaf in jax.tree.leaves(variables['params']))
-  cost = lowered.cost_analysis() or {}
-  return parameters, float(cost['flops'])
+  flops = models.forward_flops(module, variables, image_size=image_size)
+  assert flops is not None
+  return parameters, flops
 
 
 def network(checkpoint: str) -> tuple[int, float] | None:

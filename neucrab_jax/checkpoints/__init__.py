@@ -19,9 +19,11 @@ from neucrab_jax.checkpoints.references import groups as groups
 from neucrab_jax.checkpoints.references import names as names
 from neucrab_jax.checkpoints.references import resolve as resolve
 from neucrab_jax.checkpoints.spec import Checkpoint as Checkpoint
+from neucrab_jax.checkpoints.spec import Network as Network
 from neucrab_jax.checkpoints.spec import Source as Source
 from neucrab_jax.checkpoints.spec import ValueRange as ValueRange
 from neucrab_jax.checkpoints.spec import to_value_range as to_value_range
+from neucrab_jax.models import precision
 
 
 def expand(selection: str) -> tuple[str, ...]:
@@ -58,6 +60,7 @@ def select(
   folder: str = '',
   preprocessing: str = 'vtab',
   weights: str = 'raw',
+  dtype: str = 'float32',
 ) -> tuple[Checkpoint, ...]:
   """The specs of a selection.
 
@@ -70,13 +73,15 @@ def select(
     weights: of TF1's checkpoints, 'raw', which is what the paper's groups are
       read by; or 'averages' for the exponential moving averages beside them,
       where there are any.
+    dtype: that networks run in, 'float32' or 'bfloat16'.
 
   Returns:
     The specs in the order given, each once.
 
   Raises:
-    ValueError: if the selection is empty, a part of it, the preprocessing or
-      the weights are unknown, or there is no such folder where one is needed.
+    ValueError: if the selection is empty, a part of it, the preprocessing, the
+      weights or the dtype are unknown, or there is no such folder where one is
+      needed.
   """
   if stores.is_address(folder):
     # Of which each checkpoint is fetched when it is restored.
@@ -88,6 +93,8 @@ def select(
     raise spelling.unknown('preprocessing', preprocessing, PREPROCESSINGS)
   if weights not in WEIGHTS:
     raise spelling.unknown('kind of weights', weights, WEIGHTS)
+  if dtype not in precision.DTYPES:
+    raise spelling.unknown('dtype', dtype, precision.DTYPES)
   specs = tuple(
     _references.locate(found, folder) for found in resolve(selection)
   )
@@ -95,6 +102,8 @@ def select(
     specs = tuple(map(_groups.with_own_preprocessing, specs))
   if weights == 'averages':
     specs = tuple(dataclasses.replace(spec, averages=True) for spec in specs)
+  if dtype != 'float32':
+    specs = tuple(dataclasses.replace(spec, dtype=dtype) for spec in specs)
   if folder and not os.path.isdir(os.path.expanduser(folder)):
     raise ValueError(f'There is no folder {folder!r} of checkpoints.')
   return specs

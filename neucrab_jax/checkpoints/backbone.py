@@ -18,9 +18,15 @@ from neucrab_jax.typing import Array
 _TOLERANCE = 1e-4
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _apply(module: nn.Module, variables: Any, images: Array) -> models.Outputs:
-  return models.infer(module, variables, images)
+# Of a number whose network has none of its variables.
+_BYTES = 4
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _apply(
+  module: nn.Module, variables: Any, images: Array, dtype: str
+) -> models.Outputs:
+  return models.infer(module, variables, images, dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Backbone:
     parameters_inside: how many numbers were learnt that are no variables, but
       written into the module.
     source: where it was downloaded from; None of a file or a folder.
+    flops_inside: of one image, where a file says it.
   """
 
   checkpoint: spec.Checkpoint
@@ -47,6 +54,7 @@ class Backbone:
   skipped: tuple[str, ...] = ()
   parameters_inside: int = 0
   source: spec.Source | None = None
+  flops_inside: float | None = None
 
   def __call__(self, images: Array) -> models.Outputs:
     """Features and logits of a batch.
@@ -57,7 +65,7 @@ class Backbone:
     Returns:
       features [B, D] and logits [B, Z], or None without a head.
     """
-    return _apply(self.module, self.variables, images)
+    return _apply(self.module, self.variables, images, self.checkpoint.dtype)
 
   @property
   def num_parameters(self) -> int:
@@ -72,6 +80,30 @@ class Backbone:
     ]
     among = sum(leaf.size for leaf in (*learnt, *quantised))
     return among + self.parameters_inside
+
+  @functools.cached_property
+  def flops(self) -> float | None:
+    """Of one image, by XLA's count; None if it cannot be known."""
+    if self.flops_inside is not None:
+      return self.flops_inside
+    return models.forward_flops(
+      self.module, self.variables, image_size=self.checkpoint.image_size
+    )
+
+  def describe(self, flops: float | None = None) -> spec.Network:
+    """What a record has of it.
+
+    Args:
+      flops: if they were counted before, which takes as long as tracing it.
+    """
+    within = sum(leaf.nbytes for leaf in jax.tree.leaves(self.variables))
+    return spec.Network(
+      weights=self.fingerprint,
+      num_parameters=self.num_parameters,
+      num_bytes=within + _BYTES * self.parameters_inside,
+      flops=self.flops if flops is None else flops,
+      dtype=self.checkpoint.dtype,
+    )
 
 
 def _probes(checkpoint: spec.Checkpoint) -> np.ndarray:
@@ -97,6 +129,9 @@ def check(backbone: Backbone, *, alone: bool = True) -> None:
     ValueError: if a feature is not finite, both images get the same ones, or
       they get others among each other than among their like.
   """
+  # As the file has it: what another precision rounds is no fault of it.
+  exact = dataclasses.replace(backbone.checkpoint, dtype='float32')
+  backbone = dataclasses.replace(backbone, checkpoint=exact)
   one, other = _probes(backbone.checkpoint)
   # Alone is among its like: so there is one program to compile, not two.
   together = np.asarray(backbone(np.stack([one, other, one])).features)

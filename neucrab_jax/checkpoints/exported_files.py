@@ -37,6 +37,7 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     num_parameters: in it.
     preprocessing: of its images.
     size: of the program, bytes.
+    flops: of one image; None of files of before it was written.
     sha256: of the program and of what is above.
   """
 
@@ -47,10 +48,13 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
   preprocessing: preprocessing.Preprocessing
   size: int
   sha256: str = ''
+  flops: float | None = None
 
   def digest(self, program: bytes) -> str:
-    unsigned = msgspec.structs.replace(self, sha256='')
-    return storage.digest(msgspec.to_builtins(unsigned), program)
+    told = msgspec.to_builtins(msgspec.structs.replace(self, sha256=''))
+    if self.flops is None:  # As it was when there was no such number.
+      del told['flops']
+    return storage.digest(told, program)
 
 
 def _read(path: str) -> tuple[_Header, bytes]:
@@ -120,6 +124,7 @@ def _build(
     variables={'params': {}},
     fingerprint=storage.digest(key, is_reversed),
     parameters_inside=header.num_parameters,
+    flops_inside=header.flops,
   )
 
 
@@ -138,6 +143,12 @@ def restore(checkpoint: spec.Checkpoint) -> backbone_lib.Backbone:
   header, program = _read(path)
   told = msgspec.json.encode(header.preprocessing).decode()
   prepared = preprocessing.read(path, told)
+  if checkpoint.dtype != 'float32':
+    raise ValueError(
+      f'{path!r} cannot run in {checkpoint.dtype}: what its program computes '
+      'in is written into it. Leave dtype at float32, or export a function '
+      'that converts itself, and gives f32.'
+    )
   try:
     made = _build(header, program, checkpoint, prepared)
     backbone_lib.check(made)
@@ -199,7 +210,8 @@ def save_exported(
     prepared.levels()
   except ValueError as error:
     raise ValueError(f'{told} is no preprocessing: {error}.') from error
-  program, counted = exported_programs.make(function, image_size, platforms)
+  program, counts = exported_programs.make(function, image_size, platforms)
+  counted = counts.num_parameters
   header = _Header(
     format=_FORMAT,
     version=1,
@@ -207,6 +219,7 @@ def save_exported(
     num_parameters=counted if num_parameters is None else int(num_parameters),
     preprocessing=prepared,
     size=len(program),
+    flops=counts.flops,
   )
   header = msgspec.structs.replace(header, sha256=header.digest(program))
   checkpoint = spec.Checkpoint(

@@ -9,7 +9,7 @@ digest keeps those of accidents from it, not those that were forged.
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.extend.core
@@ -237,9 +237,21 @@ def _without_paths() -> Iterator[None]:
     jax.config.update(setting, before)
 
 
+class Counts(NamedTuple):
+  """What a function takes.
+
+  Attributes:
+    num_parameters: how many floats its weights are.
+    flops: XLA's count for one image; None if it has none.
+  """
+
+  num_parameters: int
+  flops: float | None
+
+
 def make(
   function: Callable[[jax.Array], Any], size: int, platforms: Sequence[str]
-) -> tuple[bytes, int]:
+) -> tuple[bytes, Counts]:
   """Exports a function of images.
 
   Args:
@@ -248,7 +260,7 @@ def make(
     platforms: as `jax.export` calls them.
 
   Returns:
-    The program as bytes, and how many floats its weights are.
+    The program as bytes, and what it takes.
 
   Raises:
     ValueError: if it cannot be exported, or `check` refuses it.
@@ -282,4 +294,7 @@ def make(
     check(made)
   except ValueError as error:
     raise ValueError(f'The function cannot be exported: {error}.') from None
-  return bytes(made.serialize()), _count(jax.make_jaxpr(wrapped)(images))
+  image = jax.ShapeDtypeStruct((1, *images.shape[1:]), jnp.float32)
+  cost = jax.jit(wrapped).lower(image).cost_analysis() or {}
+  counts = Counts(_count(jax.make_jaxpr(wrapped)(images)), cost.get('flops'))
+  return bytes(made.serialize()), counts

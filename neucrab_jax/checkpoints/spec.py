@@ -35,6 +35,8 @@ class Checkpoint:
       where that is not known.
     averages: whether to take, of TF1's variables, the exponential moving
       averages that training kept, where there are any.
+    dtype: that the network runs in, of `models.precision.DTYPES`; its features
+      are f32 all the same.
   """
 
   name: str
@@ -46,6 +48,7 @@ class Checkpoint:
   resize_method: str = 'bilinear'
   upstream_accuracy: float | None = None
   averages: bool = False
+  dtype: str = 'float32'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +64,25 @@ class Source:
   repository: str
   revision: str
   files: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+  """What ran, for a record.
+
+  Attributes:
+    weights: SHA-256 of them.
+    num_parameters: that were learnt.
+    num_bytes: of its weights, in memory.
+    flops: XLA's count for one image; None where it was not counted.
+    dtype: that it ran in; its features are f32 all the same.
+  """
+
+  weights: str
+  num_parameters: int
+  num_bytes: int
+  flops: float | None = None
+  dtype: str = 'float32'
 
 
 # What a decoded pixel can be at most.

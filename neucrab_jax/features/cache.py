@@ -53,7 +53,7 @@ def key(
     checkpoint.resize_method,
     examples.fingerprint,
     np.asarray(indices, np.int64),
-    'float32',
+    checkpoint.dtype,
     storage.digest_sources(models, decoded, extraction, record, tasks),
   )
 

@@ -153,6 +153,7 @@ def compute(
       data=examples.fingerprint,
       examples=examples.fingerprint_of(indices[rows]),
       split=examples.split_fingerprint,
+      flops=backbone.flops,
       **named,
     )
     return dataclasses.replace(features, provenance=msgspec.to_builtins(origin))

@@ -30,13 +30,13 @@ _BATCHES_AHEAD = 2
 
 @functools.cache
 def _forward(
-  module: nn.Module, value_range: checkpoints.ValueRange
+  module: nn.Module, value_range: checkpoints.ValueRange, dtype: str
 ) -> Callable[..., tuple[jax.Array, jax.Array | None]]:
   """The compiled network, shared by all checkpoints of an architecture."""
 
   def forward(variables, images):
     images = checkpoints.to_value_range(images, value_range)
-    outputs = models.infer(module, variables, images)
+    outputs = models.infer(module, variables, images, dtype)
     if outputs.logits is None:
       return outputs.features, None
     return outputs.features, jax.nn.softmax(outputs.logits)
@@ -156,7 +156,9 @@ def extract(
   if not len(indices):
     raise ValueError('There are no examples to extract features of.')
   batch_size = round_batch_size(batch_size)
-  forward = _forward(backbone.module, tuple(checkpoint.value_range))
+  forward = _forward(
+    backbone.module, tuple(checkpoint.value_range), checkpoint.dtype
+  )
   variables = parallel.replicate(backbone.variables)
   mine = indices[parallel.process_slice(len(indices))]
   count = len(mine)

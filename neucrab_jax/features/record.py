@@ -65,6 +65,7 @@ class Origin(msgspec.Struct, frozen=True):
     data: SHA-256 of what the examples were chosen from.
     examples: SHA-256 of the examples, as a ranking of them has it.
     split: SHA-256 of the whole split.
+    flops: of the network, for one image, where they are known.
   """
 
   key: str
@@ -74,6 +75,7 @@ class Origin(msgspec.Struct, frozen=True):
   data: str
   examples: str
   split: str
+  flops: float | None = None
 
   @property
   def cache_ending(self) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from neucrab_jax import storage
+from neucrab_jax import checkpoints, storage
 from neucrab_jax.environment import Environment
 from neucrab_jax.finetuning.protocol import Protocol
 from neucrab_jax.finetuning.saved_states import Point
@@ -158,6 +158,8 @@ class Accuracy(
     warnings: what a reader should know.
     compile_seconds: of compiling for them, which a network of an architecture
       that was trained before is spared.
+    source: of the checkpoint, where it was downloaded: its commit and the
+      digests of its files.
   """
 
   accuracy: float
@@ -169,6 +171,7 @@ class Accuracy(
   seconds: float
   warnings: tuple[str, ...]
   compile_seconds: float = 0.0
+  source: checkpoints.Source | None = None
 
   @property
   def doubt(self) -> str:

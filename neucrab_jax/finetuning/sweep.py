@@ -272,7 +272,9 @@ class Sweep:
       test=lambda result: engine.accuracy(result, load('test')),
     )
     warnings = (*made.warnings, *task.notes, *checkpoints.notes(backbone))
-    return msgspec.structs.replace(made, warnings=warnings)
+    return msgspec.structs.replace(
+      made, warnings=warnings, source=backbone.source
+    )
 
   def _writers(
     self, checkpoint: checkpoints.Checkpoint

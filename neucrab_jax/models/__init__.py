@@ -10,6 +10,8 @@ import jax
 from jaxtyping import Float
 
 from neucrab_jax import spelling
+from neucrab_jax.models import precision
+from neucrab_jax.models.counting import forward_flops as forward_flops
 from neucrab_jax.models.outputs import Outputs as Outputs
 from neucrab_jax.typing import Array
 
@@ -147,6 +149,7 @@ def infer(
   module: nn.Module,
   variables: Mapping[str, Any],
   images: Float[Array, 'B H W 3'],
+  dtype: str = 'float32',
 ) -> Outputs:
   """Features and logits of a batch, on a CPU of a few images at a time.
 
@@ -154,13 +157,17 @@ def infer(
     module: from `build`.
     variables: of the module.
     images: [B, H, W, 3], in the network's value range.
+    dtype: of `precision.DTYPES`, that the network runs in.
 
   Returns:
-    features [B, D] and logits [B, Z], or None without a head.
+    f32, features [B, D] and logits [B, Z], or None without a head.
   """
+  run = module.apply
+  if dtype != 'float32':
+    run = precision.in_bfloat16(run)
 
   def apply(images) -> Any:
-    return module.apply(variables, images)
+    return run(variables, images)
 
   batch_size, height, width, _ = images.shape
   most = max(_PIXELS_AT_ONCE // (height * width), _IMAGES_AT_ONCE)

@@ -49,6 +49,7 @@ class Computed:
       and how to train it, for the measures that take it.
     warnings: what a reader of the result should know.
     source: where the checkpoint was downloaded from, if it was.
+    network: what made the features, if this program did.
   """
 
   features: features.Features
@@ -57,6 +58,7 @@ class Computed:
   about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   warnings: tuple[str, ...] = ()
   source: checkpoints.Source | None = None
+  network: checkpoints.Network | None = None
 
   def inputs(self) -> dict[str, Any]:
     """All that a measure can be given."""
@@ -197,6 +199,7 @@ def _compute(
     about=_about(backbone, examples, indices),
     warnings=(*checkpoints.notes(backbone), *computed.warnings),
     source=backbone.source,
+    network=backbone.describe(computed.features.provenance.get('flops')),
   )
 
 
@@ -205,7 +208,7 @@ def from_checkpoints(config: Config) -> Candidates:
 
   Args:
     config: with `task`, `checkpoints`, `checkpoint_dir`, `preprocessing`,
-      `batch_size`, `cache_dir`, `decoded_gigabytes` and `race`.
+      `dtype`, `batch_size`, `cache_dir`, `decoded_gigabytes` and `race`.
 
   Raises:
     ValueError: if a name is unknown, or the task is not one.
@@ -215,6 +218,7 @@ def from_checkpoints(config: Config) -> Candidates:
     config.checkpoint_dir,
     config.preprocessing,
     config.get('weights', 'raw'),
+    config.get('dtype', 'float32'),
   )
   features.round_batch_size(config.batch_size)
   task = tasks.load(

@@ -99,6 +99,7 @@ class Entry(
     source: of the checkpoint, where it was downloaded: its commit and the
       digests of its files.
     num_examples: that it was scored on, if it left a race before its end.
+    network: what made the features; None of files of features.
   """
 
   rank: int
@@ -114,6 +115,7 @@ class Entry(
   above_next: float | None = None
   source: checkpoints.Source | None = None
   num_examples: int | None = None
+  network: checkpoints.Network | None = None
 
   @property
   def compile_seconds(self) -> float:
@@ -200,6 +202,7 @@ class Scored:
     fingerprint: SHA-256 of the features.
     warnings: about the features.
     source: where the checkpoint was downloaded from, if it was.
+    network: what made the features, if this program did.
   """
 
   checkpoint: str
@@ -210,6 +213,7 @@ class Scored:
   fingerprint: str
   warnings: tuple[str, ...]
   source: checkpoints.Source | None = None
+  network: checkpoints.Network | None = None
 
 
 def in_order(
@@ -262,6 +266,7 @@ def in_order(
         warnings=(*one.warnings, *one.score.warnings, *tied),
         above_next=above_next,
         source=one.source,
+        network=one.network,
         num_examples=num_examples.get(one.checkpoint),
       )
     )
@@ -280,6 +285,9 @@ _COLUMNS = (
 )
 
 
+_OF_NETWORK = ('num_parameters', 'num_bytes', 'flops', 'dtype')
+
+
 def _rows(ranking: Ranking) -> tuple[list[str], list[list[Any]]]:
   """The places, with a column for the seconds of each step."""
   # In the order they were taken, each once.
@@ -287,9 +295,13 @@ def _rows(ranking: Ranking) -> tuple[list[str], list[list[Any]]]:
     step for entry in ranking.ranking for step in entry.seconds
   )
   columns = (*_COLUMNS, 'num_examples') if ranking.race else _COLUMNS
-  return [*columns, *(f'seconds_{step}' for step in steps)], [
+  networks = [entry.network for entry in ranking.ranking]
+  of_network = _OF_NETWORK if any(networks) else ()
+  header = [*columns, *of_network, *(f'seconds_{step}' for step in steps)]
+  return header, [
     [
       *(getattr(entry, column) for column in columns),
+      *(getattr(entry.network, column, None) for column in of_network),
       *(entry.seconds.get(step) for step in steps),
     ]
     for entry in ranking.ranking

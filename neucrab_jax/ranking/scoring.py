@@ -79,6 +79,7 @@ class Scorer:
       fingerprint=fingerprint,
       warnings=(*computed.warnings, *told),
       source=computed.source,
+      network=computed.network,
     )
 
   def _score(

@@ -56,6 +56,8 @@ def checkpoints_on_a_task() -> Config:
   # Of TF1's checkpoints: raw, or averages for the exponential moving averages
   # that some hold beside them.
   config.weights = 'raw'
+  # That networks run in: float32, or bfloat16, which is faster on GPU and TPU.
+  config.dtype = 'float32'
   config.batch_size = 128  # Over all local devices.
   config.cache_dir = ''  # Of features; empty for the user's cache folder.
   # That images there may take which are decoded once for all checkpoints; 0 to

@@ -96,5 +96,6 @@ def render(result: Result, *, config: dict[str, Any]) -> str:
     protocol=result.protocol,
     accuracies=accuracies,
     failed=result.failed,
+    origins=[(a.checkpoint, a.weights, a.source) for a in accuracies],
     plot=plots.svg(draw(accuracies)) if accuracies else '',
   )

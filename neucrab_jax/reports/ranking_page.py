@@ -123,6 +123,13 @@ def render(
     for ranking in rankings
   }
   names, ranks = comparison.ranks(rankings)
+  # The same by every measure that could score them.
+  networks = {
+    entry.checkpoint: (entry.checkpoint, entry.network, entry.source)
+    for ranking in rankings
+    for entry in ranking.ranking
+    if entry.network
+  }
   # A measure that skipped every checkpoint agrees with none.
   scored = [ranking for ranking in rankings if ranking.ranking]
   return page.render(
@@ -153,6 +160,11 @@ def render(
     advice=comparison.advice,
     percent=comparison.percent,
     steps=steps,
+    networks=list(networks.values()),
+    origins=[
+      (name, network.weights, source)
+      for name, network, source in networks.values()
+    ],
     ranks=dict(zip(names, ranks, strict=True)),
     scored=[ranking.measure.name for ranking in scored],
     agreement=_agreement(scored) if len(scored) > 1 else [],
