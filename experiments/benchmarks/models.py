@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every network's speed, beside Keras where it has the same, on this machine.
+"""Every network's speed beside other libraries', on this machine.
 
     python -m experiments.benchmarks.models [--only=mobilenet] [--json=FILE]
+        [--peers=PYTHON]
 
 times the jitted forward pass of a batch of 16 images at each architecture's own
 size, with random weights: the median of `--repeats` warm calls, and the peak
@@ -14,6 +15,12 @@ so that whatever else the machine does slows both.
 Then the restoring of a TensorFlow 1 checkpoint of ResNet-101, in a process of
 its own: its seconds, without TensorFlow's import, and its peak memory beyond
 that import, as a multiple of the variables.
+
+Last, networks of timm as they are read here, against PyTorch's, against ONNX
+Runtime, and against the same ONNX file through us, in turns again: at least as
+fast as PyTorch and our own ONNX, and .8 of ONNX Runtime, is asked. `PYTHON` is
+one that has torch, timm, onnxscript and onnxruntime beside what we need; what
+it lacks is left out.
 
 Keras comes with TensorFlow. The JSON has all of it.
 """
@@ -29,9 +36,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from experiments.benchmarks import torch_peers
 
 _BATCH = 16
 
@@ -126,9 +135,12 @@ def _peak_mb() -> float:
   return peak / (2**20 if sys.platform == 'darwin' else 2**10)
 
 
-def _serve(peer: str, name: str) -> None:
+def _serve(peer: str, name: str, folder: str = '') -> None:
   """Makes a call for each line of the input, and says how long it took."""
-  run = {'ours': _ours, 'keras': _keras}[peer](name)
+  if folder:
+    run = torch_peers.call(peer, name, pathlib.Path(folder), batch_size=_BATCH)
+  else:
+    run = {'ours': _ours, 'keras': _keras}[peer](name)
   run()
   for _ in sys.stdin:
     start = time.perf_counter()
@@ -137,14 +149,20 @@ def _serve(peer: str, name: str) -> None:
     print(json.dumps([seconds, _peak_mb()]), flush=True)
 
 
-def _compete(name: str, repeats: int) -> dict:
+def _compete(
+  name: str,
+  peers: Sequence[str],
+  *,
+  repeats: int,
+  python: str = sys.executable,
+  folder: str = '',
+) -> dict:
   """Seconds and peak memory of each peer, which take turns."""
-  peers = ['ours', *(['keras'] if NETWORKS[name][1] else [])]
   processes = {
     peer: subprocess.Popen(
       [
-        *(sys.executable, '-m', 'experiments.benchmarks.models'),
-        f'--serve={peer}:{name}',
+        *(python, '-m', 'experiments.benchmarks.models'),
+        f'--serve={peer}:{name}:{folder}'.rstrip(':'),
       ],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
@@ -255,6 +273,7 @@ def main():
   parser.add_argument('--only', default='', help='prefixes of architectures')
   parser.add_argument('--repeats', type=int, default=5)
   parser.add_argument('--json', type=pathlib.Path)
+  parser.add_argument('--peers', default=sys.executable, metavar='PYTHON')
   # Of the processes that it starts.
   for step in ('serve', 'save', 'restore'):
     parser.add_argument(f'--{step}', help=argparse.SUPPRESS)
@@ -271,7 +290,8 @@ def main():
   networks = {}
   for name in NETWORKS:
     if not only or name.startswith(only):
-      networks[name] = _compete(name, arguments.repeats)
+      peers = ['ours', *(['keras'] if NETWORKS[name][1] else [])]
+      networks[name] = _compete(name, peers, repeats=arguments.repeats)
       print(_row_of(name, networks[name]), flush=True)
   restoring = measure_restoring()
   print(
@@ -279,8 +299,10 @@ def main():
     f'(at most {_MOST_SECONDS:g} are asked), {restoring["memory"]:.1f} times '
     f'its size in memory (at most {_MOST_MEMORY:g})'
   )
+  compete = functools.partial(_compete, repeats=arguments.repeats)
+  timm = torch_peers.compare(arguments.peers, only, compete)
   if arguments.json:
-    record = {'networks': networks, 'restoring': restoring}
+    record = {'networks': networks, 'restoring': restoring, 'timm': timm}
     arguments.json.write_text(json.dumps(record, indent=1) + '\n')
   return None
 
