@@ -340,11 +340,13 @@ def _convert(flag: str, source: str, made: str) -> None:
 def _name_outputs(file: str) -> None:
   """Calls the two outputs of a graph `features` and `logits`, in this order."""
   model = onnx.load(file)
-  for new, output in zip(
-    ('features', 'logits'), model.graph.output, strict=False
-  ):
-    if output.name != new:
-      node = onnx.helper.make_node('Identity', [output.name], [new])
-      model.graph.node.append(node)
-      output.name = new
+  graph, names = model.graph, ('features', 'logits')
+  # What is called so already, be it the other output, makes room.
+  for node in graph.node:
+    for values in (node.input, node.output):
+      values[:] = [f'{v}_inside' if v in names else v for v in values]
+  for new, output in zip(names, graph.output, strict=False):
+    old = output.name + '_inside' * (output.name in names)
+    graph.node.append(onnx.helper.make_node('Identity', [old], [new]))
+    output.name = new
   onnx.save(model, file)
