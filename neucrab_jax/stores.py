@@ -227,10 +227,11 @@ def pull(path: pathlib.Path) -> bool:
 def pull_alike(path: str | os.PathLike) -> None:
   """Fetches all whose names begin as a file's, its ending aside.
 
-  A checkpoint is several files. Nothing is done for what is not of the mirror.
+  A checkpoint is several files. Nothing is done for what is not of the mirror,
+  nor for a folder that is there: it was fetched when it was chosen.
   """
   where = address(path)
-  if where is not None:
+  if where is not None and not os.path.isdir(path):
     base = pathlib.PurePosixPath(where).stem or where
     fetch_matches(f'{where.rpartition("/")[0]}/{base}*')
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from configs import measure as measure_config
-from neucrab_jax import input_files, storage, stores
+from neucrab_jax import checkpoints, input_files, storage, stores
 from neucrab_jax.ranking import run
+from tests.checkpoints import tiny_torch, torch_files
 from tests.ranking import ranked
 
 MEMORY = fsspec.filesystem('memory')
@@ -206,3 +207,26 @@ def test_an_address_has_one_place_and_back(bucket):
   assert stores.address('/elsewhere/c.npz') is None
   assert not stores.is_address('C:/folder')
   assert not stores.is_address('hf:timm/resnet50')
+
+
+@pytest.mark.parametrize(
+  'reference', ['repo', 'repo/', 're*', 'repo/model.safetensors']
+)
+def test_a_repository_in_a_store_is_a_checkpoint(reference, bucket, tmp_path):
+  folder = tmp_path / 'repo'
+  torch_files.write(folder, config=tiny_torch.config(), stored=tiny_torch.vit())
+  put_folder(folder, f'{bucket}/repo')
+  # Begins alike, and nobody asked for it.
+  put(f'{bucket}/repository/weights.txt')
+  (spec,) = checkpoints.select(f'{bucket}/{reference}', '')
+  there = checkpoints.restore(spec.path)
+  assert there.fingerprint == checkpoints.restore(str(folder)).fingerprint
+  if reference != 're*':
+    assert not stores.place(f'{bucket}/repository').exists()
+
+
+def test_an_address_without_a_checkpoint_is_refused(bucket):
+  put(f'{bucket}/a/b.txt')
+  for name in ('a', 'nothing'):
+    with pytest.raises(ValueError, match=r'of checkpoints|a network'):
+      checkpoints.select(f'{bucket}/{name}', '')

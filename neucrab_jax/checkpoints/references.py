@@ -14,7 +14,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
-from neucrab_jax import input_files, spelling, untrusted
+from neucrab_jax import input_files, spelling, stores, untrusted
 from neucrab_jax.checkpoints import groups as groups_lib
 from neucrab_jax.checkpoints import (
   hub,
@@ -22,6 +22,7 @@ from neucrab_jax.checkpoints import (
   readers,
   safetensors_files,
   spec,
+  torch_preprocessing,
 )
 
 _CONFIG = 'config.json'
@@ -110,6 +111,11 @@ def _files(reference: str) -> list[str]:
   """The files that a reference means, each with what is chosen within it."""
   pattern, choice = readers.split(reference)
   found = input_files.find(pattern, setting='checkpoints', inside=_INSIDE)
+  for path in found:
+    if path.name == safetensors_files.WEIGHTS:
+      # Of an object store, what lies beside it is not fetched yet.
+      for name in (_CONFIG, torch_preprocessing.PREPROCESSOR):
+        stores.pull(path.with_name(name))
   files = [
     os.path.abspath(path.parent if _is_of_folder(path) else path)
     for path in found
@@ -141,6 +147,7 @@ def _is_file(reference: str) -> bool:
     and (
       any(sign in reference for sign in _WILDCARDS)
       or os.path.isdir(os.path.expanduser(reference))
+      or stores.is_address(reference)
     )
   )
 
