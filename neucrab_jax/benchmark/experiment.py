@@ -24,7 +24,7 @@ from neucrab_jax import parallel, progress, storage
 from neucrab_jax.benchmark import ablation, planning, price, record, run
 from neucrab_jax.benchmark.alignment import MIN_CHECKPOINTS
 from neucrab_jax.features import record as features
-from neucrab_jax.finetuning import known_accuracies
+from neucrab_jax.finetuning import known_accuracies, sweep
 from neucrab_jax.finetuning import run as finetuning_run
 from neucrab_jax.ranking import candidates
 from neucrab_jax.reports import paper_tables
@@ -216,6 +216,25 @@ def _with_accuracies(
   return dataclasses.replace(found, groups=kept), told
 
 
+def _check(
+  config: Config,
+  found: planning.Plan,
+  folder: pathlib.Path,
+  steps: Sequence[str],
+) -> None:
+  """Refuses what would fail after long work, a step or a task later.
+
+  Raises:
+    ValueError: if a setting, or a split of a task, is not what it should be.
+  """
+  if 'finetune' in steps:
+    for task in found.tasks:
+      wanted = finetuning_config(config, found.names, task)
+      sweep.Sweep(wanted, _place(folder, task)).check()
+  if {'rank', 'judge'} & set(steps):
+    run.check_rankings(_judging_config(config, found, folder), folder)
+
+
 def conduct(config: Config, workdir: str, *, estimate: bool = False) -> Outcome:
   """Does what is to be done, and writes the paper's tables.
 
@@ -244,6 +263,7 @@ def conduct(config: Config, workdir: str, *, estimate: bool = False) -> Outcome:
   if estimate:
     price.show(config, found.groups, found.tasks, steps=steps)
     return Outcome(None, ())
+  _check(config, found, folder, steps)
   failed = _finetune(config, found, folder) if 'finetune' in steps else []
   evaluation, ablations = None, {}
   if 'judge' not in steps and 'rank' in steps:

@@ -144,23 +144,30 @@ def _make_rankings(
   return predicted, notes
 
 
-def make_all_rankings(config: Config, folder: pathlib.Path) -> list[str]:
-  """Ranks all groups on all tasks, and judges nothing.
+def check_rankings(
+  config: Config, folder: pathlib.Path
+) -> list[ranking_run.Run]:
+  """The rankings of all groups on all tasks, found sound and not started.
 
   Args:
     config: with `groups`, each with `checkpoints`; `tasks`; and `rank`.
     folder: of the run.
 
-  Returns:
-    What failed, a line each.
+  Raises:
+    ValueError: if the input is bad.
   """
-  runs = [
+  return [
     run
     for name, group in _groups(config).items()
     for run in _prepare_rankings(
       config, group['checkpoints'], folder / 'rankings' / name
     )
   ]
+
+
+def make_all_rankings(config: Config, folder: pathlib.Path) -> list[str]:
+  """Ranks all groups on all tasks; returns what failed, a line each."""
+  runs = check_rankings(config, folder)
   with progress.bar(sum(run.candidates.size for run in runs)) as bar:
     return _make_rankings(runs, bar)[1]
 

@@ -100,6 +100,12 @@ def round_batch_size(batch_size: int) -> int:
   return parallel.round_up(batch_size, multiple=jax.local_device_count())
 
 
+def _no_larger(batch_size: int, *, num: int) -> int:
+  """A batch that few examples fill at least half of, in one of few sizes."""
+  mine = -(-num // parallel.num_processes())
+  return min(batch_size, 1 << (mine - 1).bit_length())
+
+
 def _run(
   forward: Callable, variables: Any, batches: Iterator, *, batch_size: int
 ) -> Iterator[tuple[Any, int]]:
@@ -155,7 +161,7 @@ def extract(
     indices = np.arange(len(examples))
   if not len(indices):
     raise ValueError('There are no examples to extract features of.')
-  batch_size = round_batch_size(batch_size)
+  batch_size = round_batch_size(_no_larger(batch_size, num=len(indices)))
   forward = _forward(
     backbone.module, tuple(checkpoint.value_range), checkpoint.dtype
   )

@@ -26,15 +26,8 @@ _CALTECH101_TRAIN_PERCENT = 90
 # 30 images for each of 102 classes, if the data's own record does not say.
 _CALTECH101_TRAINVAL = 3060
 
-_SPLITS = {
-  'train': 'train',
-  'validation': 'validation',
-  'trainval': 'train+validation',
-  'test': 'test',
-  'train800': 'train[:800]',
-  'val200': 'validation[:200]',
-  'train800val200': 'train[:800]+validation[:200]',
-}
+# Of 1,000 examples; a smaller data set, as tests prepare them, is taken whole.
+_TRAIN, _VALIDATION = 800, 200
 
 NAMES = tuple(_TFDS_NAMES)
 
@@ -47,18 +40,27 @@ def split_expressions(name: str, splits: Mapping[str, Any]) -> dict[str, str]:
     splits: TFDS's record of each split; the size of Caltech101's depends on
       the version that was prepared.
   """
-  if name != 'caltech101':
-    return _SPLITS
-  size = splits['train'].num_examples if splits else _CALTECH101_TRAINVAL
-  cut = _CALTECH101_TRAIN_PERCENT * size // 100
+  sizes = {split: info.num_examples for split, info in splits.items()}
+  train, validation = 'train', 'validation'
+  start, num_validation = 0, sizes.get('validation', _VALIDATION)
+  cut = sizes.get('train', _TRAIN)
+  if name == 'caltech101':
+    size = sizes.get('train', _CALTECH101_TRAINVAL)
+    start = cut = _CALTECH101_TRAIN_PERCENT * size // 100
+    train, validation = f'train[:{cut}]', f'train[{cut}:]'
+    num_validation = size - cut
+  train800 = f'train[:{min(_TRAIN, cut)}]'
+  end = start + min(_VALIDATION, num_validation)
+  held_out = 'train' if start else 'validation'
+  val200 = f'{held_out}[{start or ""}:{end}]'
   return {
-    'train': f'train[:{cut}]',
-    'validation': f'train[{cut}:]',
-    'trainval': 'train',
+    'train': train,
+    'validation': validation,
+    'trainval': 'train' if start else 'train+validation',
     'test': 'test',
-    'train800': 'train[:800]',
-    'val200': f'train[{cut}:{cut + 200}]',
-    'train800val200': f'train[:800]+train[{cut}:{cut + 200}]',
+    'train800': train800,
+    'val200': val200,
+    'train800val200': f'{train800}+{val200}',
   }
 
 

@@ -163,16 +163,22 @@ def test_what_is_missing_is_told_with_its_remedy_and_the_rest_is_planned(
     ({'tasks': 'no_such_task'}, 'There is no task to go on with'),
     ({'steps': 'finetune,train'}, 'choose of finetune, rank, judge, ablate'),
     ({'accuracies': '/no/*.csv'}, 'No file matches'),
+    ({'rank.measures': 'nlep'}, "mean 'nleep'"),
+    ({'rank.options.early_stopping.num_seeds': 1}, 'must be at least 2'),
+    ({'rank.task.split': 'train900'}, 'train900'),
+    ({'finetune.save_steps': 0}, 'save_steps must be at least 1'),
+    ({'finetune.task.train': 'train900'}, 'train900'),
   ],
 )
 def test_bad_input_is_refused_before_anything_runs(
   cache, tmp_path, changes, message
 ):
   config = make_config(cache)
-  config.update(changes)
+  config.rank.measures += ',early_stopping'
+  config.update_from_flattened_dict(changes)
   with pytest.raises(ValueError, match=message):
     experiment.conduct(config, str(tmp_path / 'run'))
-  assert not (tmp_path / 'run').exists()
+  assert not [file for file in tmp_path.rglob('*') if file.is_file()]
 
 
 def test_steps_can_be_left_to_others(cache, tmp_path, monkeypatch):

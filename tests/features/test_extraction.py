@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import small
 
-from neucrab_jax import checkpoints, features, models, tasks
+from neucrab_jax import checkpoints, features, models, parallel, tasks
 from neucrab_jax.features import extraction
 
 # No wait in these tests lasts as long, unless what is waited for never comes.
@@ -267,3 +267,17 @@ def test_a_feature_that_is_no_number_names_checkpoint_and_example(
     ValueError, match=r'small gives NaN or Inf for 1 of 5 .* number 3'
   ):
     features.extract(small.make_backbone(), examples, batch_size=2)
+
+
+def test_few_examples_are_not_padded_to_a_large_batch(monkeypatch):
+  shard, sizes = parallel.shard, []
+
+  def spy(tree, *, batch_size):
+    sizes.append(batch_size)
+    return shard(tree, batch_size=batch_size)
+
+  monkeypatch.setattr(parallel, 'shard', spy)
+  features.extract(
+    small.make_backbone(), small.make_examples(13), batch_size=128
+  )
+  assert sizes == [16]

@@ -63,6 +63,23 @@ def test_sizes(name):
   assert tuple(sizes) == VTAB_SIZES[name]
 
 
+@pytest.mark.parametrize('name', vtab.NAMES)
+def test_a_small_data_set_is_taken_whole(name):
+  sizes = {'train': 30, 'test': 9}
+  if name != 'caltech101':
+    sizes['validation'] = 7
+  splits = make_splits(sizes)
+  expressions = vtab.split_expressions(name, splits)
+  found = {s: splits[expressions[s]].num_examples for s in SPLITS}
+  assert found['train800'] == found['train']
+  assert found['val200'] == found['validation']
+  assert (
+    found['train800val200']
+    == found['trainval']
+    == sum(size for split, size in sizes.items() if split != 'test')
+  )
+
+
 @pytest.mark.parametrize('size', [3059, 3060])
 def test_the_split_of_caltech101_follows_its_size(size):
   splits = {'train': types.SimpleNamespace(num_examples=size)}
