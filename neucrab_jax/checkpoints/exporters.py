@@ -284,10 +284,7 @@ def from_keras(
     return [np.asarray(output) for output in both(images)]
 
   with tempfile.TemporaryDirectory() as folder:
-    saved, made = (
-      os.path.join(folder, 'saved'),
-      os.path.join(folder, 'made.onnx'),
-    )
+    saved, made = (os.path.join(folder, n) for n in ('saved', 'made.onnx'))
     both.export(saved, format='tf_saved_model', verbose=False)
     _convert('--saved-model', saved, made)
     _name_outputs(made)

@@ -35,6 +35,9 @@ _WORDS = {
   'hidden_dropout_prob': 'proj_drop_rate',
   'drop_path_rate': 'drop_path_rate',
   'num_heads': 'stage_heads',
+  'batch_norm_eps': 'norm_eps',
+  'tf_padding': 'tf_padding',
+  'output_stride': 'output_stride',
   'downsample_in_bottleneck': 'downsample_in_bottleneck',
   'downsample_in_first_stage': 'downsample_in_first_stage',
 }
@@ -69,6 +72,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
   'swin': {'act_layer': 'gelu', 'norm_eps': 1e-5, 'drop_path_rate': 0.1},
   'resnet': {'act_layer': 'relu'},
   'regnet': {'act_layer': 'relu'},
+  'mobilenet_v2': {'act_layer': 'relu6', 'norm_eps': 1e-3, 'tf_padding': True},
+  'efficientnet': {'act_layer': 'silu', 'norm_eps': 1e-3, 'tf_padding': True},
 }
 
 

@@ -11,6 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from neucrab_jax.checkpoints import torch_mobile_names
+
+# Types of models whose names are no matter of single names.
+_MOBILE = ('mobilenet_v2', 'efficientnet')
+
 Shape = tuple[int, ...]
 
 # What a network does without: counters, tables that its code makes itself,
@@ -184,6 +189,9 @@ def _with_tokens(name: str, shape: Shape) -> Shape:
 def _from_transformers(
   shapes: Mapping[str, Shape], kind: str
 ) -> dict[str, Source]:
+  if kind in _MOBILE:
+    names = torch_mobile_names.rename(shapes, kind)
+    return {names[n]: Source((n,), shape) for n, shape in shapes.items()}
   sources: dict[str, Source] = {}
   heads: dict[str, dict[str, str]] = {}
   for stored, shape in shapes.items():

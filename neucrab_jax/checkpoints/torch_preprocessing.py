@@ -27,6 +27,9 @@ _SHORTER = ('CLIP', 'ConvNext', 'ConvNeXT')
 # From this size on, ConvNeXt's takes the whole image.
 _WHOLE = 384
 
+# One that divides by the deviations twice, unless it says otherwise.
+_TWICE = 'EfficientNet'
+
 _Colours = tuple[float, float, float]
 
 _TIMM_EXAMPLE = (
@@ -68,6 +71,7 @@ class _Processor(msgspec.Struct, frozen=True):
   crop_pct: float | None = None
   image_processor_type: str = ''
   feature_extractor_type: str = ''
+  include_top: bool = True
 
 
 def _method(kernel: str, how: str, side: int) -> str:
@@ -137,11 +141,14 @@ def _from_transformers(told: _Processor) -> preprocessing.Preprocessing:
       'it does not resize, rescale to [0, 1] and normalise, which is not known '
       'here'
     )
+  std = told.image_std
+  if kind.startswith(_TWICE) and told.include_top:
+    std = std[0] ** 2, std[1] ** 2, std[2] ** 2
   return preprocessing.Preprocessing(
     resize_method=_method(kernel, how, side),
     image_size=side if crop is None else crop,
     mean=told.image_mean,
-    std=told.image_std,
+    std=std,
   )
 
 

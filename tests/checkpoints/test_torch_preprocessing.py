@@ -93,3 +93,12 @@ def test_what_is_wrong_is_one_line(library, told, message, tmp_path):
   said = str(caught.value)
   assert '\n' not in said
   assert re.search(r"^'.*config\.json'", said), said
+
+
+@pytest.mark.parametrize(
+  ('more', 'largest'), [({}, 8.0), ({'include_top': False}, 2.0)]
+)
+def test_efficientnets_divide_by_the_deviation_twice(more, largest, tmp_path):
+  told = {**HF, **more, 'image_processor_type': 'EfficientNetImageProcessor'}
+  _, high = read(tmp_path, told, library='hf').levels()
+  assert high == (largest,) * 3

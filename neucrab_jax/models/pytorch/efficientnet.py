@@ -17,11 +17,14 @@ from jaxtyping import Float
 
 from neucrab_jax.models import outputs
 from neucrab_jax.models.pytorch import activations, layers, mobile_blocks
-from neucrab_jax.models.pytorch.layout import Layout
+from neucrab_jax.models.pytorch.layout import Layout, UnsupportedError
 from neucrab_jax.typing import Array
 
 # BatchNorm's of TensorFlow.
 _TF_EPSILON = 1e-3
+
+# Of the images to the last map; with less, convolutions would be dilated.
+_OUTPUT_STRIDE = 32
 
 # Strides of the stages, which no shape tells; of as many as there are.
 _STRIDES = (1, 2, 2, 2, 1, 2, 1)
@@ -135,6 +138,13 @@ def build(layout: Layout) -> EfficientNet:
   """
   name = layout.architecture
   of_tensorflow, is_v3 = name.startswith('tf_'), 'mobilenetv3' in name
+  epsilon = _TF_EPSILON if of_tensorflow else layers.EPSILON
+  if layout.own_library == 'transformers':
+    of_tensorflow = bool(layout.options.get('tf_padding'))
+    epsilon = layout.epsilon(_TF_EPSILON)
+    stride = layout.options.get('output_stride', _OUTPUT_STRIDE)
+    if stride != _OUTPUT_STRIDE:
+      raise UnsupportedError(f'{name!r} with output_stride {stride!r}')
   count = layout.count('blocks.')
   strides = _STRIDES_V3_SMALL if is_v3 and 'small' in name else _STRIDES
   if not 0 < count <= len(strides):
@@ -163,7 +173,7 @@ def build(layout: Layout) -> EfficientNet:
     last=mobile_blocks.Layer('conv_head', layout.width('conv_head.weight')),
     activation=activation,
     style=mobile_blocks.Style(
-      epsilon=_TF_EPSILON if of_tensorflow else layers.EPSILON,
+      epsilon=epsilon,
       same=of_tensorflow,
       gate='hard_sigmoid' if is_v3 else 'sigmoid',
       gate_activation='relu' if is_v3 else '',
