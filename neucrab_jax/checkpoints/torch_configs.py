@@ -93,7 +93,10 @@ class Description:
 
 
 def _from_timm(config: Mapping[str, Any]) -> Description:
-  options = dict(config.get('model_args') or {})
+  told = config.get('model_args') or {}
+  if not isinstance(told, Mapping):
+    raise ValueError(f'its config has model_args {told!r}, and not an object')
+  options = dict(told)
   unknown = sorted(set(options) - _TOLD - _READ)
   if unknown:
     raise pytorch.UnsupportedError(
@@ -107,6 +110,8 @@ def _from_timm(config: Mapping[str, Any]) -> Description:
 def _from_transformers(config: Mapping[str, Any]) -> Description:
   kind = str(config['model_type'])
   own = config.get('vision_config') or config
+  if not isinstance(own, Mapping):
+    raise ValueError(f'its config has vision_config {own!r}, and not an object')
   options = dict(_DEFAULTS.get(kind, {}))
   for word, name in _WORDS.items():
     if own.get(word) is not None:

@@ -135,6 +135,7 @@ def test_wrong_variables_are_one_line(change, message, tmp_path, stored):
     ({'model_args': {'drop_rate': 2}}, 'drop_rate 2, not from 0 to 1'),
     ({'global_pool': 'max'}, "pooled by 'max'"),
     ({'architecture': 3}, 'is not supported'),
+    ({'model_args': [1]}, r'model_args \[1\], and not an object'),
   ],
 )  # fmt: skip
 def test_wrong_configs_are_one_line(changes, message, tmp_path, stored):
@@ -146,6 +147,9 @@ def test_wrong_configs_are_one_line(changes, message, tmp_path, stored):
 def test_a_config_that_names_no_network_is_refused(tmp_path, stored):
   with pytest.raises(ValueError, match="neither timm's architecture nor"):
     _restore(tmp_path / 'x', stored, {'hidden_size': 3})
+  odd = {'model_type': 'clip', 'vision_config': 3}
+  with pytest.raises(ValueError, match='vision_config 3, and not an object'):
+    _restore(tmp_path / 'x', stored, odd)
 
 
 def test_transformers_preprocessing_is_asked_for(tmp_path):
