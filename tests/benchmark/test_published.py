@@ -21,6 +21,7 @@ from neucrab_jax.benchmark import (
 )
 from neucrab_jax.finetuning import known_accuracies
 from neucrab_jax.ranking import predictions
+from neucrab_jax.reports import plots
 
 FOLDER = pathlib.Path(published._PUBLISHED)
 SIZES = {
@@ -188,13 +189,46 @@ def test_rows_are_those_of_scipy(tmp_path, monkeypatch):
     for task, judged in row['tasks'].items():
       accuracies = [table[task, name] for name in aligned['checkpoints']]
       scores = np.mean([r for t, r in places.items() if t != task], axis=0)
-      for metric, function in (
-        ('kendall_tau', stats.kendalltau),
-        ('weighted_kendall_tau', stats.weightedtau),
-        ('pearson', stats.pearsonr),
-      ):
+      for metric, function in METRICS.items():
         expected = function(scores, accuracies).statistic
         assert judged['metrics'][metric]['value'] == pytest.approx(expected)
+
+
+METRICS = {
+  'kendall_tau': stats.kendalltau,
+  'weighted_kendall_tau': stats.weightedtau,
+  'pearson': stats.pearsonr,
+}
+
+
+@pytest.mark.parametrize(
+  ('table', 'measure'), [('', 'nleep'), ('huggingface_full', 'logme')]
+)
+def test_scores_of_measures_are_judged_as_scipy_does(
+  table, measure, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(analysis, '_RANDOM_ORDERS', 20)
+  monkeypatch.setattr(plots, 'svg', lambda figure: '<svg/>')
+  config = published.get_config(table)
+  config.num_resamples = 2
+  rows = read(table or 'sun397_architectures')
+  for aligned in run.evaluate(config, str(tmp_path)).alignments:
+    if measure not in {row.name for row in aligned.rows}:
+      continue
+    (judged,) = (row for row in aligned.rows if row.name == measure)
+    for task, found in judged.tasks.items():
+      column = aligned.accuracy.replace('accuracy', '').strip(' ,')
+      column = '_'.join(filter(None, ('accuracy', column)))
+      pairs = [
+        (float(row[measure]), float(row[column]))
+        for row in rows
+        if row.get('task', task) == task
+        and row['checkpoint'] in {p.checkpoint for p in aligned.points[task]}
+        and row[measure]
+      ]
+      for name, function in METRICS.items():
+        expected = function(*zip(*pairs, strict=True)).statistic
+        assert found.metrics[name].value == pytest.approx(expected)
 
 
 @pytest.mark.parametrize('table', ['huggingface_1k', 'huggingface_full'])
