@@ -12,6 +12,9 @@ import threading
 import urllib.parse
 from collections.abc import Iterator
 
+# Of the repository that tests have.
+NAME = 'timm/resnet50.a1_in1k'
+
 _FILE = re.compile(r'/(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(.+)')
 
 

@@ -2,9 +2,7 @@
 """What makes ONNX files of other frameworks, without these frameworks."""
 
 import contextlib
-import importlib.util
 import json
-import re
 import types
 
 import numpy as np
@@ -86,37 +84,6 @@ def test_what_is_not_the_original_is_not_written(made, tmp_path):
 def test_preprocessing_must_be_whole(told, message):
   with pytest.raises(ValueError, match=f'{message}.*It should be like'):
     exporters.to_preprocessing(told)
-
-
-GOOD = json.dumps(small_onnx.PREPROCESSING)
-
-
-@pytest.mark.parametrize(
-  ('arguments', 'status', 'message'),
-  [
-    ([], 2, 'Nothing is to be exported'),
-    (['--timm=resnet18'], 2, "timm is needed .*pip install '.\\[export\\]'"),
-    (['--weights=x.safetensors', '--keras=x.keras'], 2, 'and not of 0'),
-    (['--keras=x.keras'], 2, 'It should be like'),
-    (['--keras=x.keras', '--preprocessing={'], 2, 'no JSON'),
-    (['--tflite=x.tflite', f'--preprocessing={GOOD}'], 1, 'tf2onnx is needed'),
-    (['--torch=nets.py'], 1, 'is no FILE:FUNCTION'),
-  ],
-)
-def test_bad_input_is_one_line(
-  arguments, status, message, tmp_path, monkeypatch
-):
-  find = importlib.util.find_spec
-  absent = ('timm', 'torch', 'tf2onnx')
-  monkeypatch.setattr(
-    importlib.util, 'find_spec', lambda n: None if n in absent else find(n)
-  )
-  monkeypatch.chdir(tmp_path)
-  given, _, errors = in_process.run('export', export.start, *arguments)
-  assert given == status, errors
-  (line,) = errors.splitlines()
-  assert line.startswith('export: ')
-  assert re.search(message, line), line
 
 
 def test_a_function_of_a_file_gives_module_and_preprocessing(tmp_path):
@@ -342,19 +309,3 @@ def test_the_command_says_what_it_wrote(libraries, monkeypatch, tmp_path):
   assert out.startswith(f'{tmp_path}/models/small.onnx: 6 features, 5 classes')
   assert errors.startswith('export: small_headless: TypeError: ')
   assert (tmp_path / 'models' / 'small.onnx').exists()
-
-
-def test_an_interrupted_export_keeps_what_is_written(monkeypatch):
-  def interrupt():
-    raise KeyboardInterrupt
-
-  monkeypatch.setattr(export, '_jobs', interrupt)
-  given, _, errors = in_process.run('export', export.start)
-  assert given == 130
-  assert 'what is written stays' in errors
-
-
-def test_help_names_the_flags():
-  given, out, _ = in_process.run('export', export.start, '--help')
-  assert given == 0
-  assert all(f'--{flag}' in out for flag in ('timm', 'keras', 'torch', 'dir'))

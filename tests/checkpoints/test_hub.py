@@ -1,67 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """References to the hub: the real client, against a hub on this machine."""
 
-import hashlib
 import json
 import os
 import pathlib
 import sys
 
-import numpy as np
 import pytest
 from safetensors import numpy as safetensors
 
-from configs import finetune as finetune_config
-from configs import measure as measure_config
 from neucrab_jax import checkpoints, download
-from neucrab_jax.finetuning import run as finetuning
-from tests.checkpoints import hub_server, networks, torch_files
+from tests.checkpoints import hub_server
 from tests.checkpoints import tiny_torch as tiny
-from tests.ranking import ranked
-from tests.tasks import image_folders
 
-_NAME = 'timm/resnet50.a1_in1k'
+_NAME = hub_server.NAME
 _COMMIT = hub_server.commit(_NAME)
 _WEIGHTS = 'model.safetensors'
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-  """A network as a repository has it."""
-  return torch_files.write(
-    tmp_path_factory.mktemp('made'), config=tiny.config(), stored=tiny.vit()
-  )
-
-
-@pytest.fixture
-def client(monkeypatch, tmp_path):
-  """Starts the client anew, with an environment: it reads it once."""
-  monkeypatch.setenv('HF_HOME', str(tmp_path / 'home'))
-  monkeypatch.setenv('HF_HUB_DISABLE_TELEMETRY', '1')
-  monkeypatch.setenv('HF_HUB_DISABLE_XET', '1')
-  monkeypatch.setenv('HF_HUB_VERBOSITY', 'error')
-  monkeypatch.delenv('HF_HUB_CACHE', raising=False)
-  monkeypatch.delenv('HF_TOKEN', raising=False)
-  # What the client waits between two tries.
-  monkeypatch.setattr('time.sleep', lambda seconds: None)
-
-  def start(**environment):
-    for name, value in environment.items():
-      monkeypatch.setenv(name, value)
-    for module in list(sys.modules):
-      if module.partition('.')[0] == 'huggingface_hub':
-        monkeypatch.delitem(sys.modules, module)
-
-  start()
-  return start
-
-
-@pytest.fixture
-def hub(client, folder):
-  with hub_server.serving() as hub:
-    hub.add(_NAME, folder)
-    client(HF_ENDPOINT=hub.url)
-    yield hub
 
 
 def _blob(tmp_path, name=_WEIGHTS):
@@ -205,6 +159,43 @@ def test_offline_what_is_not_in_the_cache_is_said(hub, client):
     checkpoints.select('hf:timm/*')
 
 
+@pytest.mark.parametrize(
+  ('environment', 'message'),
+  [
+    ({'HF_HUB_OFFLINE': '1'}, 'is not in the cache.*HF_HUB_OFFLINE is set'),
+    ({'HF_ENDPOINT': 'http://127.0.0.1:9'}, 'cannot be reached'),
+  ],
+)
+def test_what_was_chosen_and_not_downloaded_is_said(
+  environment, message, hub, client
+):
+  (chosen,) = checkpoints.select(f'hf:{_NAME}')
+  client(**environment)
+  with pytest.raises(OSError, match=message):
+    checkpoints.restore(chosen)
+
+
+def test_a_cache_that_cannot_be_written_is_said(hub, client, tmp_path):
+  (tmp_path / 'file').touch()
+  client(HF_HOME=str(tmp_path / 'file' / 'home'))
+  with pytest.raises(OSError, match=r'cannot be kept in.*HF_HOME names'):
+    checkpoints.restore(f'hf:{_NAME}')
+
+
+def test_without_a_list_of_files_the_message_is_shorter(hub, monkeypatch):
+  import huggingface_hub
+
+  files = hub.repositories[_NAME].files
+  files['pytorch_model.bin'] = files.pop(_WEIGHTS)
+
+  def refuse(*unused, **options):
+    raise ConnectionError
+
+  monkeypatch.setattr(huggingface_hub.HfApi, 'model_info', refuse)
+  with pytest.raises(FileNotFoundError, match=r'has no model.safetensors'):
+    checkpoints.restore(f'hf:{_NAME}')
+
+
 def test_without_a_network_what_is_not_in_the_cache_is_said(client):
   client(HF_ENDPOINT='http://127.0.0.1:9')
   with pytest.raises(ConnectionError, match=r'127.0.0.1:9 cannot be reached'):
@@ -308,118 +299,6 @@ def test_what_is_wrong_within_names_the_reference(hub):
   files[_WEIGHTS] = files[_WEIGHTS][:-100]
   with pytest.raises(ValueError, match=f"'hf:{_NAME}@{_COMMIT}/{_WEIGHTS}'"):
     checkpoints.restore(f'hf:{_NAME}')
-
-
-def test_a_ranking_says_what_was_ranked(hub, folder, tmp_path):
-  hub.add('mine/broken', folder)
-  hub.repositories['mine/broken'].digests[_WEIGHTS] = 'ab' * 32
-  config = measure_config.get_config('knn')
-  config.checkpoints = f'hf:mine/broken,hf:{_NAME},mini_vae'
-  config.cache_dir = str(tmp_path / 'cache')
-  config.task.num_examples = 50
-  result = ranked.rank(config, str(tmp_path / 'run'))
-  sources = {e['checkpoint']: e.get('source') for e in result['ranking']}
-  digests = {
-    name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    for name in ('config.json', _WEIGHTS)
-  }
-  assert sources == {
-    'mini_vae': None,
-    'resnet50.a1_in1k': {
-      'repository': _NAME,
-      'revision': _COMMIT,
-      'files': digests,
-    },
-  }
-  (failed,) = result['failed']
-  assert failed['checkpoint'] == 'broken'
-  assert 'is not what the hub says' in failed['error']
-
-
-@pytest.fixture
-def mixed(hub, tmp_path):
-  """Two repositories and a file of each kind, on a folder of images."""
-  (tmp_path / 'made').mkdir()
-  other = torch_files.write(
-    tmp_path / 'made', config=tiny.hf_config(), stored=tiny.hf_vit()
-  )
-  preprocessor = torch_files.PREPROCESSOR | {
-    'size': {'height': 16, 'width': 16}
-  }
-  (other / 'preprocessor_config.json').write_text(json.dumps(preprocessor))
-  hub.add('google/vit', other)
-  networks.save(tmp_path)
-  rng = np.random.default_rng(0)
-  for label, name in enumerate(('cat', 'dog', 'emu')):
-    for i in range(6):
-      pixels = rng.integers(60 * label, 60 * label + 99, (20, 24, 3))
-      image_folders.save(
-        tmp_path / 'images' / name / f'{i}.jpg', pixels.astype(np.uint8)
-      )
-  config = measure_config.get_config('knn')
-  files = ','.join(str(tmp_path / f) for f in ('x.onnx', 'y.keras', 'z.*'))
-  config.checkpoints = f'hf:{_NAME},hf:google/vit,{files}'
-  config.task.name = str(tmp_path / 'images')
-  config.cache_dir = str(tmp_path / 'cache')
-  return config
-
-
-def _by_name(result):
-  return {entry['checkpoint']: entry for entry in result['ranking']}
-
-
-@pytest.mark.filterwarnings('ignore::DeprecationWarning')
-def test_one_run_ranks_networks_of_all_kinds(mixed, tmp_path):
-  result = ranked.rank(mixed, str(tmp_path / 'run'))
-  assert result['failed'] == []
-  exact = _by_name(result)
-  assert set(exact) == {'resnet50.a1_in1k', 'vit', 'x', 'y', 'z'}
-  found = {name: entry['network'] for name, entry in exact.items()}
-  assert found['vit']['num_parameters'] == sum(
-    value.size for value in tiny.vit().values()
-  )
-  assert found['z']['num_parameters'] == networks.WEIGHTS.size
-  assert found['z']['num_bytes'] == networks.WEIGHTS.nbytes
-  # A multiplication and an addition for each number of a matrix, at least.
-  for name, network in found.items():
-    assert network['dtype'] == 'float32', name
-    assert network['flops'] > 2 * network['num_parameters'], name
-  assert found['z']['flops'] < 2.1 * networks.WEIGHTS.size
-  again = ranked.rank(mixed, str(tmp_path / 'again'))
-  assert {e['cached'] for e in again['ranking']} == {True}
-  assert {n: e['network'] for n, e in _by_name(again).items()} == found
-  report = (tmp_path / 'run' / 'report.html').read_text()
-  assert f'hf:{_NAME}@{_COMMIT}' in report
-  assert exact['vit']['source']['files'][_WEIGHTS] in report
-  header = (tmp_path / 'run' / 'ranking.csv').read_text().splitlines()[0]
-  assert 'num_parameters,num_bytes,flops,dtype' in header
-  # The same networks in another precision are others to the cache.
-  mixed.dtype = 'bfloat16'
-  result = ranked.rank(mixed, str(tmp_path / 'narrow'))
-  (failed,) = result['failed']
-  assert failed['checkpoint'] == 'z'
-  assert 'cannot run in bfloat16' in failed['error']
-  for name, entry in _by_name(result).items():
-    assert entry['network'] == {**found[name], 'dtype': 'bfloat16'}
-    assert entry['fingerprint'] != exact[name]['fingerprint']
-    assert not entry['cached']
-
-
-def test_an_accuracy_says_what_was_fine_tuned(hub, tmp_path):
-  config = finetune_config.get_config()
-  config.checkpoints = f'hf:{_NAME}'
-  config.task.num_examples = 40
-  config.cache_dir = str(tmp_path / 'cache')
-  config.protocol.mode = 'head'
-  config.protocol.learning_rates = (0.1,)
-  config.protocol.steps = (5,)
-  (tuned,) = finetuning.finetune(config, str(tmp_path)).accuracies
-  assert tuned.source.revision == _COMMIT
-  assert tuned.source.files[_WEIGHTS] == hub.repositories[_NAME].digest(
-    _WEIGHTS
-  )
-  report = (tmp_path / 'report.html').read_text()
-  assert f'hf:{_NAME}@{_COMMIT}' in report
 
 
 def test_weights_are_downloaded_beforehand(hub, client, tmp_path):
