@@ -193,6 +193,7 @@ def test_files_of_the_cache_are_known_again(tmp_path):
 def test_files_of_other_examples_with_the_same_labels_fail(tmp_path):
   folder = ranked.make_files(tmp_path / 'flowers')
   origin = {key: 'x' for key in features.Origin.__struct_fields__}
+  origin['flops'] = 1.0
   for name, examples in (('a', 'these'), ('b', 'these'), ('c', 'those')):
     found = features.read(folder / f'{name}.npz')
     found = dataclasses.replace(
