@@ -40,28 +40,35 @@ def class_separation(
     Kornblith et al., "Why Do Better Loss Functions Lead to Less Transferable
     Features?", NeurIPS 2021, section 3.3.
   """
-  x = float64.as_given(features)
-  largest = np.abs(x).max(axis=1, keepdims=True)
-  x = x / np.where(largest > 0, largest, 1)
-  norms = np.linalg.norm(x, axis=1, keepdims=True)
-  units = x / np.where(norms > 0, norms, 1)
-  means = float64.class_means(units, labels)
+  labels = np.asarray(labels)
+  n, d = features.shape
+  away = np.array(features, np.float64)
+  nowhere = np.zeros(n)
+  for rows in float64.row_blocks(n, d):
+    x = away[rows]
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    x /= np.where(largest > 0, largest, 1)
+    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    x /= np.where(norms > 0, norms, 1)
+    nowhere[rows] = norms[:, 0] == 0
+  means = float64.class_means(away, labels)
   mean = means.mean(axis=0)
-  away = units - means[labels]
+  for rows in float64.row_blocks(n, d):
+    away[rows] -= means[labels[rows]]
   # 1 − cosine, averaged over all pairs of a class, is 1 − ‖mean of units‖²: the
   # variance of the units, and one for each that has no direction. An offset
   # brings all of them near to one, from which little may be left.
-  distances = np.sum(away**2, axis=1) + (norms[:, 0] == 0)
+  distances = np.einsum('nd,nd->n', away, away) + nowhere
   within = np.mean(np.bincount(labels, distances) / np.bincount(labels))
   total = within + np.mean(np.sum((means - mean) ** 2, axis=1))
   if total <= _ROUNDING**2:
-    return measure.Score(0.0, influence=np.zeros(len(x)))
+    return measure.Score(0.0, influence=np.zeros(n))
   # Of the means, by the weights: the units about the mean of their class.
   counts = np.bincount(labels)
   slopes = 2 / len(means) * (means / total - within * mean / total**2)
-  influence = np.einsum('nd,nd->n', away, slopes[labels])
+  influence = (away @ slopes.T)[np.arange(n), labels]
   return measure.Score(
-    1 - within / total, influence=influence * len(x) / counts[labels]
+    1 - within / total, influence=influence * n / counts[labels]
   )
 
 

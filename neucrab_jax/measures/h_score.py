@@ -39,7 +39,7 @@ def explained(
   n, counts = len(members), members.sum(axis=0)
   fitted = members.mean(axis=0) + left @ (shares[:, None] * (left.T @ members))
   residuals = members - fitted
-  leverage = 1 / n + left**2 @ shares
+  leverage = 1 / n + float64.leverages(left, shares)
   unexplained = np.sum(members * residuals, axis=0)  # [C]
   rest = counts - members  # [N, C], of each class without the example
   without = (

@@ -20,7 +20,7 @@ def _shrinkage(
   variances = spectrum.values / n
   scale = variances.sum() / num_dims
   energy = variances @ variances
-  squares = spectrum.left**2 @ spectrum.values
+  squares = float64.leverages(spectrum.left, spectrum.values)
   noise = (np.mean(squares**2) - energy) / (num_dims * n)
   distance = energy / num_dims - scale**2
   noise = min(noise, distance)

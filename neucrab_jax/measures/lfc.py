@@ -43,9 +43,9 @@ def lfc(
     return measure.Score(0.0, influence=np.zeros(n))
   # No fourth power is too small for a float.
   values = values / values[0]
-  z = spectrum.left * np.sqrt(values)
+  left, singular = spectrum.left, np.sqrt(values)[:, None]
   # ⟨FFᵀ, YYᵀ⟩ = ‖FᵀY‖², without any N×N array.
-  cross = z.T @ targets / n
+  cross = singular * (left.T @ targets) / n
   second = targets.T @ targets / n
   alike = np.sum(cross**2)
   features_norm, labels_norm = np.sum((values / n) ** 2), np.sum(second**2)
@@ -53,10 +53,10 @@ def lfc(
   # Each of the three is a squared norm of a mean of products.
   influence = (
     2
-    * np.einsum('nk,nk->n', z, targets @ cross.T)
+    * np.einsum('nc,nc->n', left @ (singular * cross), targets)
     / np.sqrt(features_norm * labels_norm)
   )
-  influence -= score * (spectrum.left**2 @ values**2 / n) / features_norm
+  influence -= score * float64.leverages(left, values**2 / n) / features_norm
   influence -= score * (
     np.einsum('nc,nc->n', targets, targets @ second) / labels_norm
   )

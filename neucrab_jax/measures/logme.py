@@ -77,7 +77,6 @@ class _Regression:
     self.n = len(one_hot)
     self.sigma = spectrum.values[:, None]  # [K, 1]
     self.u = spectrum.left
-    self.u2 = self.u**2
     self.one_hot = one_hot
     self.x = self.u.T @ one_hot  # [K, C]
     self.x2 = self.x**2
@@ -96,7 +95,7 @@ class _Regression:
 
   def leverage(self, t: np.ndarray) -> np.ndarray:
     """[N, C], an example's own weight in its prediction."""
-    return self.u2 @ (self.sigma / (self.sigma + t))
+    return float64.leverages(self.u, self.sigma / (self.sigma + t))
 
   def without(
     self, t: np.ndarray, moments: _Moments, t_without: np.ndarray
@@ -109,10 +108,11 @@ class _Regression:
       t_without: [N, C], α/β without each example.
     """
     s, a = self.sigma, 1 / (self.sigma + t)
-    second = self.u2 @ (s * a**2)
+    shares = np.concatenate([s * a**2, s * a], axis=1)
+    second, own = np.split(float64.leverages(self.u, shares), 2, axis=1)
     residuals = self.one_hot - self.u @ (s * self.x * a)
     pulls = self.u @ (s * self.x * a**2)
-    left = np.maximum(1 - self.leverage(t), _LEAST_LEFT)
+    left = np.maximum(1 - own, _LEAST_LEFT)
     scaled = residuals / left
     weights = scaled**2 * second - 2 * scaled * pulls
     errors = -residuals * scaled - t * weights
@@ -230,15 +230,15 @@ def logme(
     dims=width if variant == 'jmlr' else counted,
   )
   score = np.mean(evidences) / n
-  std = float(np.std(float64.centre(features)))
-  low, high = _USUAL_STD
-  told = ()
-  if not is_reached and not low <= std <= high:
-    told = (
-      f'The steps of LogME end before their fixed point: the features, of a '
-      f'standard deviation of {std:.3g}, are far from the unit that they start '
-      "at. Divide all checkpoints' by their own.",
-    )
+  told, (low, high) = (), _USUAL_STD
+  if not is_reached:
+    std = float(np.std(float64.centre(features)))
+    if not low <= std <= high:
+      told = (
+        f'The steps of LogME end before their fixed point: the features, of a '
+        f'standard deviation of {std:.3g}, are far from the unit that they '
+        "start at. Divide all checkpoints' by their own.",
+      )
   return measure.Score(
     score,
     influence=(n - 1) * score - np.mean(without, axis=1),

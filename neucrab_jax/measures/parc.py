@@ -36,6 +36,16 @@ def _blocks(
     yield rows, bins, labels[rows, None] == labels
 
 
+def _units(x: np.ndarray) -> np.ndarray:
+  """[N, D] f32, whose inner products are the correlations of rows of `x`."""
+  units = np.empty(x.shape, np.float32)
+  for rows in float64.row_blocks(*x.shape):
+    away = x[rows] - x[rows].mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(away, axis=1, keepdims=True)
+    units[rows] = away / np.where(norms > 0, norms, 1)
+  return units
+
+
 def _count(bins: np.ndarray) -> np.ndarray:
   counts = np.bincount(bins.ravel(), minlength=_NUM_BINS + 1)
   return counts[:_NUM_BINS].astype(np.float64)
@@ -66,10 +76,7 @@ def parc(
   """
   labels = np.asarray(labels)
   n = len(labels)
-  x = float64.standardise(features)
-  x -= x.mean(axis=1, keepdims=True)
-  norms = np.linalg.norm(x, axis=1, keepdims=True)
-  units = (x / np.where(norms > 0, norms, 1)).astype(np.float32)
+  units = _units(float64.standardise(features))
   pairs, alike = np.zeros((2, _NUM_BINS))
   for _, bins, same in _blocks(units, labels):
     pairs += _count(bins)

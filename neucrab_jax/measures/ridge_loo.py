@@ -44,7 +44,7 @@ class _Fit:
     )
     self._n = len(one_hot)
     # The intercept is refitted too: its share of the hat matrix is 1/N.
-    leverage = 1 / self._n + self._u**2 @ self._shares
+    leverage = 1 / self._n + float64.leverages(self._u, self._shares)
     self.left = np.maximum(1 - leverage, _LEAST_LEFT)[:, None]
     self.errors = (one_hot - self.fit(one_hot)) / self.left
     self.predictions = one_hot - self.errors

@@ -65,22 +65,23 @@ def transrate(
   spectrum = float64.spectrum(features)
   labels = np.asarray(labels)
   n, num_classes = len(labels), int(labels.max()) + 1
-  z, values = spectrum.coordinates, spectrum.values
+  left, values = spectrum.left, spectrum.values
   if not len(values):
     return measure.Score(0.0, influence=np.zeros(n))
   score = 0.5 * np.sum(np.log1p(values / (n * epsilon)))
-  leverage = spectrum.left**2 @ (values / (n * epsilon + values))
+  leverage = float64.leverages(left, values / (n * epsilon + values))
   influence = -0.5 * n * np.log(np.maximum(1 - leverage, np.finfo(float).tiny))
   offset = np.zeros(len(values))
   for c in range(num_classes):
     members = np.flatnonzero(labels == c)
-    rate, slopes, moved = _rate(z[members], epsilon)
+    rate, slopes, moved = _rate(left[members] * np.sqrt(values), epsilon)
     score -= rate / num_classes
     # Of a class, one example is the larger share the fewer there are.
     influence[members] -= slopes * n / len(members) / num_classes
     offset += moved / num_classes
   # All are centred by a mean that each example moves.
-  return measure.Score(score, influence=influence + z @ offset)
+  influence += left @ (np.sqrt(values) * offset)
+  return measure.Score(score, influence=influence)
 
 
 MEASURE = measure.Measure(

@@ -10,10 +10,9 @@ Axes: N examples, D features, C classes, K rank.
 
 import collections
 import dataclasses
-import functools
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import scipy.linalg
@@ -26,6 +25,32 @@ _KEPT_BYTES = 1 << 28
 
 # An offset so many times the spread leaves nothing of it in a Gram matrix.
 _DWARFING = 1e4
+
+# Numbers of a few rows: what is made of them is small beside the features.
+_BLOCK_ELEMENTS = 1 << 21
+
+
+def row_blocks(n: int, width: int) -> Iterator[slice]:
+  """Rows [0, n) a few at a time, for work that needs an array as large again.
+
+  Args:
+    n: rows.
+    width: numbers in each.
+  """
+  size = max(1, _BLOCK_ELEMENTS // max(width, 1))
+  for start in range(0, n, size):
+    yield slice(start, min(start + size, n))
+
+
+def _largest(x: np.ndarray, axis: int | None = None) -> np.ndarray | np.float64:
+  """The largest absolute value, without an array of them."""
+  return np.maximum(np.max(x, axis=axis), -np.min(x, axis=axis))
+
+
+def _sum_of_squares(x: np.ndarray) -> np.ndarray:
+  """[D], of the columns."""
+  sums = [np.sum(x[rows] ** 2, axis=0) for rows in row_blocks(*x.shape)]
+  return np.sum(sums, axis=0)
 
 
 def one_hot(labels: Int[Array, 'N']) -> Float[np.ndarray, 'N C']:
@@ -48,9 +73,9 @@ def as_given(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
 
 def centre(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
   """[N, D] f64, less their mean: in f64, before any square is taken."""
-  x = as_given(features)
+  given = np.asarray(features)
   # Differences to one example are exact where an offset dwarfs the spread.
-  x = x - x[0]
+  x = np.subtract(given, given[0], dtype=np.float64)
   x -= x.mean(axis=0)
   return x
 
@@ -59,9 +84,9 @@ def standardise(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
   """[N, D] f64, each column of mean zero and variance one, or all zero."""
   x = centre(features)
   # By the largest value first, so that no square over- or underflows.
-  largest = np.abs(x).max(axis=0)
+  largest = _largest(x, axis=0)
   x /= np.where(largest > 0, largest, 1)
-  std = np.sqrt(np.mean(x**2, axis=0))
+  std = np.sqrt(_sum_of_squares(x) / len(x))
   x /= np.where(std > 0, std, 1)
   return x
 
@@ -73,9 +98,10 @@ def standard(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
   scale is a power of two, which rounds nothing.
   """
   x = centre(features)
-  x = np.ldexp(x, -np.frexp(np.abs(x).max())[1])  # So that squares are finite.
-  x = np.ldexp(x, -np.frexp(np.sqrt(np.mean(x**2)))[1])
-  return x.astype(np.float32)
+  unit = np.frexp(_largest(x))[1]  # So that squares are finite.
+  np.ldexp(x, -unit, out=x)
+  unit = np.frexp(np.sqrt(np.sum(_sum_of_squares(x)) / x.size))[1]
+  return np.ldexp(x, -unit, out=x).astype(np.float32)
 
 
 def rank_tolerance(values: Float[np.ndarray, 'K'], size: int) -> float:
@@ -100,21 +126,53 @@ class Spectrum:
   left: np.ndarray
   values: np.ndarray
 
-  @functools.cached_property
+  @property
   def coordinates(self) -> np.ndarray:
-    """[N, K], X on its principal axes, X V; [N, 1] zeros if K is 0."""
+    """[N, K], X on its principal axes, X V; [N, 1] zeros if K is 0.
+
+    Made anew each time: it is as large as `left`, and one measure's own.
+    """
     if not len(self.values):
       return np.zeros((len(self.left), 1))
     return self.left * np.sqrt(self.values)
 
 
+def _is_offset(x: np.ndarray) -> bool:
+  """Whether means dwarf what varies about them."""
+  moved = sum(np.sum(x[rows] - x[0], axis=0) for rows in row_blocks(*x.shape))
+  away = moved / len(x)
+  squares = sum(
+    np.sum((x[rows] - x[0] - away) ** 2, axis=0)
+    for rows in row_blocks(*x.shape)
+  )
+  std = np.sqrt(np.max(squares) / len(x))
+  return bool(np.abs(x[0] + away).max() > _DWARFING * std)
+
+
+def leverages(
+  left: Float[np.ndarray, 'N K'], shares: Float[np.ndarray, 'K *C']
+) -> Float[np.ndarray, 'N *C']:
+  """U² s: what examples add to the directions U, in which shares s count.
+
+  Args:
+    left: [N, K], U.
+    shares: [K] or [K, C].
+
+  Returns:
+    [N] or [N, C]
+  """
+  blocks = row_blocks(*left.shape)
+  return np.concatenate([left[rows] ** 2 @ shares for rows in blocks])
+
+
 def _decompose(x: np.ndarray) -> Spectrum:
+  """Decomposes [N, D], and may overwrite it."""
   n, d = x.shape
   # A power of two rounds nothing, and keeps squares from under- and overflow.
-  largest = np.abs(x).max(initial=0)
+  largest = _largest(x)
   unit = 2.0 ** np.frexp(largest)[1] if largest > 0 else 1.0
-  x = x / unit
-  if np.abs(x.mean(axis=0)).max() > _DWARFING * np.std(x - x[0], axis=0).max():
+  x /= unit
+  if _is_offset(x):
     left, singular, _ = scipy.linalg.svd(
       x, full_matrices=False, check_finite=False
     )
@@ -127,7 +185,11 @@ def _decompose(x: np.ndarray) -> Spectrum:
   values, vectors = np.linalg.eigh(gram)
   kept = values > rank_tolerance(values, max(n, d))
   values, vectors = values[kept][::-1], vectors[:, kept][:, ::-1]
-  left = vectors if d > n else (x @ vectors) / np.sqrt(values)
+  if d > n:
+    return Spectrum(np.ascontiguousarray(vectors), values * unit * unit)
+  left = x[:, : len(values)]
+  for rows in row_blocks(n, d):
+    left[rows] = (x[rows] @ vectors) / np.sqrt(values)
   return Spectrum(np.ascontiguousarray(left), values * unit * unit)
 
 
@@ -174,5 +236,8 @@ def spectrum(
       _kept.popitem(last=False)
   with kept.lock:
     if kept.spectrum is None:
-      kept.spectrum = _decompose(prepare(x))
+      prepared = prepare(x)
+      if np.may_share_memory(prepared, x):
+        prepared = prepared.copy()
+      kept.spectrum = _decompose(prepared)
     return kept.spectrum
