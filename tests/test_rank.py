@@ -46,7 +46,11 @@ def test_the_default_run_ranks_everything_without_tensorflow(
       '--config=configs/nleep.py',
       f'--workdir={tmp_path}/run',
     ],
-    env={**environment, 'JAX_DISABLE_MOST_OPTIMIZATIONS': '0'},
+    env={
+      **environment,
+      'JAX_DISABLE_MOST_OPTIMIZATIONS': '0',
+      'XLA_FLAGS': '',
+    },
     cwd=ROOT,
     capture_output=True,
     text=True,

@@ -19,12 +19,12 @@ _TIMEOUT = 120
 
 def start(folder, options, *, devices=1):
   """Runs `small` in a process of its own."""
-  flag = f'--xla_force_host_platform_device_count={devices}'
+  flags = os.environ.get('XLA_FLAGS', '')
   environment = {
     **os.environ,
     'JAX_PLATFORMS': 'cpu',
     'PYTHONPATH': str(_ROOT),
-    'XLA_FLAGS': flag,
+    'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count={devices}',
   }
   return subprocess.Popen(
     [sys.executable, small.__file__, folder, json.dumps(options)],

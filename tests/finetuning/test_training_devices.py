@@ -18,6 +18,7 @@ _OPTIONS = {'steps': 6}
 
 
 def start(out, *, devices, **options):
+  flags = os.environ.get('XLA_FLAGS', '')
   return subprocess.Popen(
     [
       sys.executable,
@@ -28,7 +29,7 @@ def start(out, *, devices, **options):
     env={
       **os.environ,
       'PYTHONPATH': str(_ROOT),
-      'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+      'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count={devices}',
     },
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,

@@ -33,6 +33,7 @@ def test_no_measure_raises_an_alarm_when_it_is_cold(tmp_path):
     **os.environ,
     'JAX_COMPILATION_CACHE_DIR': str(tmp_path),
     'JAX_DISABLE_MOST_OPTIMIZATIONS': '0',
+    'XLA_FLAGS': '',
   }
   ran = subprocess.run(
     [sys.executable, '-c', _PROGRAM],

@@ -18,13 +18,9 @@ _TIMEOUT = 300
 
 
 def _launch(*arguments):
-  environment = {
-    **{k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'},
-    'PYTHONPATH': str(_ROOT),
-  }
   return subprocess.Popen(
     [sys.executable, str(_HERE / 'spread_worker.py'), *map(str, arguments)],
-    env=environment,
+    env={**os.environ, 'PYTHONPATH': str(_ROOT)},
     stderr=subprocess.PIPE,
     text=True,
   )
