@@ -16,6 +16,7 @@ from neucrab_jax import models
 # What families are made of, and tested with them.
 _SHARED = {
   '__init__',
+  'counting',
   'depthwise',
   'exported',  # Of a user's own function.
   'grouped',
@@ -24,6 +25,7 @@ _SHARED = {
   'keras_model',  # Of a user's own file.
   'outputs',
   'pooling',
+  'precision',
   'slim',
 }
 

@@ -16,8 +16,8 @@ _TOLERANCE = 2e-5
 
 # One program of a network, and its two runs, are quick to compile.
 _APPLY = jax.jit(
-  lambda module, variables, images: module.apply(variables, images),
-  static_argnums=0,
+  lambda module, variables, images, dtype: module.apply(variables, images),
+  static_argnums=(0, 3),
 )
 
 
