@@ -12,6 +12,7 @@ if __name__ == '__main__':
 """
 
 import contextlib
+import gc
 import os
 import pathlib
 import sys
@@ -231,6 +232,9 @@ def run_app(main: Callable[[list[str]], int], argv: list[str]) -> None:
   """
 
   def run(argv: list[str]) -> int:
+    if not gc.isenabled():
+      gc.freeze()  # What was imported stays.
+      gc.enable()
     if argv[1:]:
       return _refuse(_explain_left_over(argv[1]))
     return main(argv)

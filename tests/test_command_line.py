@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user may write wrong in a command, and what it says to that."""
 
+import gc
 import pathlib
 
 import pytest
 
-from neucrab_jax import evaluate, finetune, rank
+from neucrab_jax import command_line, evaluate, finetune, rank
 from tests import in_process
 from tests.tasks import image_folders
 
@@ -123,3 +124,24 @@ def test_a_warning_of_ours_is_a_line_and_no_line_of_code(tmp_path):
   assert told.startswith('warning: ')
   assert '1 .txt' in told
   assert refused.startswith('rank: ')
+
+
+def test_what_is_garbage_is_looked_for_while_a_command_runs():
+  """While it is imported it is not."""
+  enabled = []
+
+  def main(argv):
+    del argv
+    enabled.append(gc.isenabled())
+    return 0
+
+  gc.disable()
+  try:
+    status, *_ = in_process.run(
+      'rank', lambda: command_line.run_app(main, ['rank'])
+    )
+  finally:
+    gc.enable()
+    gc.unfreeze()
+  assert status == 0
+  assert enabled == [True]
