@@ -53,8 +53,8 @@ def heed_from_start(module: str) -> None:
     # A shell's background jobs ignore Ctrl-C, and shall.
     if signal.getsignal(number) is not signal.SIG_IGN:
       signal.signal(number, _leave)
-  # Nothing that is imported is garbage, and to look for it takes an eighth of
-  # the time; `command_line.run_app` looks again.
+  # Nothing that is imported is garbage, and to look for it takes time;
+  # `command_line.run_app` looks again.
   gc.disable()
 
 

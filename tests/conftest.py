@@ -24,8 +24,8 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('KERAS_BACKEND', 'jax')
 # Most programs run once or twice: what makes them run faster takes longer.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
-# A third less to compile of EM and the like; known to jaxlib 0.8 to 0.10, while
-# of a flag that is not known XLA dies.
+# Less to compile of EM and the like; known to jaxlib 0.8 to 0.10, while of a
+# flag that is not known XLA dies.
 if importlib.metadata.version('jaxlib').startswith(('0.8.', '0.9.', '0.10.')):
   os.environ.setdefault('XLA_FLAGS', '--xla_cpu_use_fusion_emitters=false')
 
