@@ -30,7 +30,7 @@ from neucrab_jax.checkpoints import (
   preprocessing,
   spec,
 )
-from neucrab_jax.models import keras_model
+from neucrab_jax.models import colours, keras_model
 
 _ARCHIVE = '.keras'
 _CONFIG, _WEIGHTS = 'config.json', 'model.weights.h5'
@@ -47,8 +47,6 @@ _MOST_EXPANDED, _SMALL = 20, 1 << 20
 _OWN_PREPROCESSING = json.dumps(
   {'value_range': [0, 255], 'resize_method': 'bilinear'}
 )
-
-_CHANNELS = 3
 
 
 def import_keras() -> Any:
@@ -228,9 +226,10 @@ def _image_size(model: Any, said: int | None) -> int:
   if len(model.inputs) != 1:
     raise ValueError(f'it has {len(model.inputs)} inputs, and must have one')
   shape = tuple(model.inputs[0].shape)
-  if len(shape) != 4 or shape[-1] != _CHANNELS:
+  if len(shape) != 4 or shape[-1] not in colours.KNOWN:
     raise ValueError(
-      f'its input is of shape {list(shape)}, not of images [B, H, W, 3]'
+      f'its input is of shape {list(shape)}, not of images [B, H, W, 3], or '
+      '[B, H, W, 1] of grey'
     )
   fixed = {side for side in shape[1:3] if side is not None}
   if len(fixed) > 1:
@@ -268,6 +267,8 @@ def _to_backbone(
   _image_size(model, 1 if model.inputs[0].shape[1] is None else None)
   own = keras_networks.takes_pixels(model)
   prepared = preprocessing.read(path, _OWN_PREPROCESSING if own else None)
+  if model.inputs[0].shape[-1] == 1:
+    prepared.check_grey()
   ends = keras_networks.find_ends(keras, model)
   features = keras.Model(model.inputs, ends.features)
   both = None

@@ -14,6 +14,8 @@ from neucrab_jax.models import keras_model
 # Beyond, what comes of 0 and 255 was not scaled for a network.
 _MOST_SCALED = 10.0
 
+_COLOURS = 3
+
 # What may come before the pixels are scaled, and keeps them pixels.
 _PIXELS = ('InputLayer', 'Resizing', 'CenterCrop', 'Random', 'Identity')
 _SCALING = ('Rescaling', 'Normalization')
@@ -54,11 +56,13 @@ def _activation(layer: Any) -> str:
   return getattr(function, '__name__', '') if function else 'linear'
 
 
-def _is_classifier(layer: Any) -> bool:
+def _is_classifier(layer: Any, *, is_scored: bool) -> bool:
   if _activation(layer) not in ('linear', 'softmax', 'sigmoid'):
     return False
   if _kind(layer) == 'Conv2D':
-    return {*layer.kernel_size, *layer.strides, layer.groups} == {1}
+    # That which sees more than one place may be any other, but for a softmax.
+    size = () if is_scored else layer.kernel_size
+    return {*size, *layer.strides, layer.groups} == {1}
   return _kind(layer) == 'Dense'
 
 
@@ -119,7 +123,9 @@ def find_ends(keras: Any, model: Any) -> Ends:
       return Ends(_flat(keras, found[0], pooled=pooled), own)
     # A convolution below a pooling may be the last of a network without head.
     is_scored |= _activation(layer) == 'softmax'
-    if _is_classifier(layer) and (not pooled or is_scored or kind == 'Dense'):
+    if _is_classifier(layer, is_scored=is_scored) and (
+      not pooled or is_scored or kind == 'Dense'
+    ):
       if _activation(layer) == 'softmax':
         _without_softmax(keras, layer)
       elif _activation(layer) == 'sigmoid':
@@ -147,7 +153,8 @@ def find_ends(keras: Any, model: Any) -> Ends:
 
 def _scales(layer: Any) -> bool:
   """Whether a layer makes of pixels from 0 to 255 what networks take."""
-  levels = np.full((1, 2, 1, 3), 0.0, np.float32)
+  channels = layer._inbound_nodes[0].input_tensors[0].shape[-1]
+  levels = np.zeros((1, 2, 1, channels or _COLOURS), np.float32)
   levels[:, 1] = 255
   found = np.asarray(layer(levels))
   spread = np.abs(found[:, 1] - found[:, 0]).min()
@@ -176,5 +183,5 @@ def takes_pixels(model: Any) -> bool:
 def make_fast(model: Any) -> None:
   """Gives depthwise layers the convolution that is fast on a CPU."""
   for layer in model._flatten_layers():
-    if _kind(layer) == 'DepthwiseConv2D':
+    if _kind(layer) in keras_model.DEPTHWISE:
       keras_model.make_fast(layer)

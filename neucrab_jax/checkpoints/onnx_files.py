@@ -18,6 +18,7 @@ from google.protobuf import message
 from neucrab_jax import storage, untrusted
 from neucrab_jax.checkpoints import backbone as backbone_lib
 from neucrab_jax.checkpoints import onnx_graphs, preprocessing, readers, spec
+from neucrab_jax.models import colours
 from neucrab_jax.models import onnx as onnx_models
 from neucrab_jax.models.onnx import graph as graph_lib
 
@@ -26,8 +27,6 @@ METADATA = 'neucrab.preprocessing'
 
 # The oldest operators that are known.
 _LEAST_OPSET = 9
-
-_CHANNELS = 3
 
 # Images that a graph may be written for; each of ours is repeated so often.
 _MOST_IMAGES = 64
@@ -73,20 +72,21 @@ def _opsets(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _channels_last(given: onnx_models.Input) -> bool:
-  """Whether images go in as [B, H, W, 3].
+  """Whether images go in as [B, H, W, 3], or [B, H, W, 1] if they are grey.
 
   Raises:
-    ValueError: if the input is no image of three colours.
+    ValueError: if the input is no image of three colours or of grey.
   """
   if len(given.shape) == 4 and given.dtype != 'unknown':
     first, last = given.shape[1], given.shape[3]
-    if first in (_CHANNELS, None) and last != _CHANNELS:
+    for channels in colours.KNOWN:
+      if channels in (first, last):
+        return first != channels
+    if first is None:
       return False
-    if last == _CHANNELS:
-      return first != _CHANNELS
   raise ValueError(
     f'its input {given.name!r} is {given.dtype}{list(given.shape)}, which is '
-    'no batch of images of three colours'
+    'no batch of images of three colours, or of grey'
   )
 
 
@@ -157,6 +157,8 @@ def _build(
   onnx_models.check_known(graph.nodes)
   told = {entry.key: entry.value for entry in model.metadata_props}
   prepared = preprocessing.read(path, told.get(METADATA))
+  if given.shape[3 if last else 1] == 1:
+    prepared.check_grey()
   variables: dict[str, dict[str, np.ndarray]] = {'params': {}}
   for name, variable in graph.variables.items():
     kept = variables.setdefault(variable.collection, {})

@@ -67,6 +67,21 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
       raise ValueError(f'from {low} to {high} is no range of values')
     return low, high  # type: ignore
 
+  def check_grey(self) -> None:
+    """Checks that it can be of a network that takes grey images.
+
+    Raises:
+      ValueError: if the colours are told apart.
+    """
+    sides = [{*np.ravel(side).tolist()} for side in self.levels()]
+    if self.channels != 'RGB' or any(len(side) > 1 for side in sides):
+      low, high = self.levels()
+      raise ValueError(
+        'it takes grey images, but their preprocessing tells colours apart: '
+        f'they are {self.channels} from {low} to {high}. Give value_range as '
+        'two numbers, such as [-1, 1], and no channels'
+      )
+
 
 def read(path: str, told: str | None) -> Preprocessing:
   """What is said of a file, in the JSON beside it or in itself.

@@ -10,6 +10,7 @@ import flax.linen as nn
 from jax import export
 from jaxtyping import Float
 
+from neucrab_jax.models import colours
 from neucrab_jax.models.outputs import Outputs
 from neucrab_jax.typing import Array
 
@@ -57,8 +58,7 @@ class Network(nn.Module):
   ) -> Outputs:
     """Features [B, D] and logits [B, Z] of images in its value range."""
     del train
-    if self.reversed_channels:
-      images = images[..., ::-1]
+    images = colours.as_taken(images, reversed_channels=self.reversed_channels)
     features, *logits = self.program.function.call(images)
     has_logits = logits and self.num_classes is not None
     return Outputs(features, logits[0] if has_logits else None)

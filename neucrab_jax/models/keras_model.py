@@ -11,9 +11,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from neucrab_jax.models import depthwise
+from neucrab_jax.models import colours, depthwise, slim
 from neucrab_jax.models.outputs import Outputs
 from neucrab_jax.typing import Array
+
+# Layers whose channels don't see each other, or not at once.
+DEPTHWISE = ('DepthwiseConv2D', 'SeparableConv2D')
 
 
 def names_of(variables: Any) -> list[str]:
@@ -32,7 +35,7 @@ class Program:
   """What Keras computes of images; its variables are given with each call.
 
   Attributes:
-    features: a `keras.Model` from images [B, H, W, 3] to features [B, D].
+    features: a `keras.Model` from images [B, H, W, C] to features [B, D].
     both: one to features and logits [B, Z], or None; it has the variables of
       `features` and its head's.
     key: SHA-256 of the network and its weights; programs of the same key are
@@ -73,8 +76,11 @@ class Network(nn.Module):
     """Features [B, D] and logits [B, Z] of images in its value range."""
     # BatchNorm is that of inference, and so is dropout, as in ONNX files.
     del train
-    if self.reversed_channels:
-      images = images[..., ::-1]
+    images = colours.as_taken(
+      images,
+      count=self.program.features.inputs[0].shape[-1],
+      reversed_channels=self.reversed_channels,
+    )
     has_logits = self.program.both is not None and self.num_classes is not None
     model: Any = self.program.both if has_logits else self.program.features
     # Names are of the larger model's variables, of which the other has some.
@@ -116,7 +122,7 @@ class Network(nn.Module):
 
 
 def make_fast(layer: Any) -> None:
-  """Gives a DepthwiseConv2D of Keras our convolution, where it can take it."""
+  """Gives a layer of `DEPTHWISE` our convolution, where it can take it."""
   strides = {*layer.strides}
   if (
     layer.data_format != 'channels_last'
@@ -125,12 +131,20 @@ def make_fast(layer: Any) -> None:
   ):
     return
   stride, padding = strides.pop(), layer.padding.upper()
+  is_separable = type(layer).__name__ == 'SeparableConv2D'
+  kernel = layer.depthwise_kernel if is_separable else layer.kernel
 
   def call(inputs: Any) -> Any:
-    kernel = jnp.asarray(layer.kernel, inputs.dtype)
     outputs: Any = depthwise.depthwise_conv(
-      inputs, kernel, stride=stride, padding=padding
+      inputs,
+      jnp.asarray(kernel, inputs.dtype),
+      stride=stride,
+      padding=padding,
     )
+    if is_separable:
+      # [1, 1, C M, D]: of each place by itself.
+      mixing = jnp.asarray(layer.pointwise_kernel, outputs.dtype)[0, 0]
+      outputs = jnp.matmul(outputs, mixing, precision=slim.PRECISION)
     if layer.use_bias:
       outputs = outputs + jnp.asarray(layer.bias, outputs.dtype)
     return outputs if layer.activation is None else layer.activation(outputs)

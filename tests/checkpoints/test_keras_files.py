@@ -142,8 +142,8 @@ def _own(keras):
   return small_keras.of(keras, [*layers[:-1], Twice(name='own'), layers[-1]])
 
 
-def _grey(keras):
-  images = keras.layers.Input((SIZE, SIZE, 1))
+def _two_colours(keras):
+  images = keras.layers.Input((SIZE, SIZE, 2))
   pooled = keras.layers.GlobalAveragePooling2D()(images)
   return keras.Model(images, keras.layers.Dense(CLASSES)(pooled))
 
@@ -161,7 +161,7 @@ REFUSED = {
   'a map': (_map, 'GlobalAveragePooling2D'),
   'a lambda': (_lambda, "Lambda 'twice' is refused"),
   'a layer of their own': (_own, "Twice 'own' is no part of Keras"),
-  'one colour': (_grey, r'not of images \[B, H, W, 3\]'),
+  'two colours': (_two_colours, r'not of images \[B, H, W, 3\]'),
   'two outputs': (_two, 'has 2 outputs'),
 }
 

@@ -105,10 +105,24 @@ def test_a_classifier_may_be_a_convolution(keras):
   ends = keras_networks.find_ends(keras, sequence(keras, *pooled, head))
   assert tuple(ends.features.shape) == (None, WIDTH)
   assert ends.logits is None  # They are no vector.
-  # Of 3×3, it is no classifier.
+  # Of 3×3, it is none, but for a softmax.
   model = sequence(keras, layers.Conv2D(WIDTH, 3), layers.Conv2D(CLASSES, 3))
   with pytest.raises(ValueError, match='end it with GlobalAveragePooling2D'):
     keras_networks.find_ends(keras, model)
+
+
+def test_a_convolution_that_is_pooled_for_a_softmax_is_a_classifier(keras):
+  layers = keras.layers
+  model = sequence(
+    keras,
+    layers.Conv2D(WIDTH, 3),
+    layers.Conv2D(CLASSES, 3, padding='same'),
+    layers.GlobalAveragePooling2D(),
+    layers.Activation('softmax'),
+  )
+  ends = keras_networks.find_ends(keras, model)
+  assert tuple(ends.features.shape) == (None, WIDTH)
+  assert ends.logits is model.layers[-1].input
 
 
 def test_the_head_of_an_inner_model_is_found(keras):
@@ -141,6 +155,12 @@ PIXELS = {
 }
 
 
+def test_a_network_of_grey_images_may_scale_them(keras):
+  layers = keras.layers.Rescaling(1 / 255), *vector(keras)
+  grey = keras.Sequential([keras.layers.Input((SIZE, SIZE, 1)), *layers])
+  assert keras_networks.takes_pixels(grey)
+
+
 @pytest.mark.parametrize('kind', PIXELS)
 def test_layers_that_scale_pixels_are_preprocessing(kind, keras):
   make, expected = PIXELS[kind]
@@ -164,11 +184,15 @@ def test_pixels_that_are_also_used_as_they_are_are_no_preprocessing(keras):
     ({'strides': (1, 1), 'data_format': 'channels_first'}, False),
   ],
 )
-def test_depthwise_layers_give_the_same_when_fast(options, is_fast, keras):
-  if options.get('data_format') == 'channels_first':
-    layer = keras.layers.DepthwiseConv2D(1, **options)
-  else:
-    layer = keras.layers.DepthwiseConv2D(3, **options)
+@pytest.mark.parametrize('kind', ['DepthwiseConv2D', 'SeparableConv2D'])
+def test_depthwise_layers_give_the_same_when_fast(
+  kind, options, is_fast, keras
+):
+  size = 1 if options.get('data_format') == 'channels_first' else 3
+  features = {'filters': 5} if kind == 'SeparableConv2D' else {}
+  layer = getattr(keras.layers, kind)(
+    kernel_size=size, depth_multiplier=2, **features, **options
+  )
   model = sequence(keras, layer)
   before, call = np.asarray(model(IMAGES)), layer.call
   keras_networks.make_fast(model)

@@ -132,7 +132,8 @@ BAD = {
     {'nodes': [*small.body(), node('Gemm', 'pooled', 'more', 'logits')]},
     "reads 'more', which nothing makes",
   ),
-  'one colour': ({'shape': ('N', 1, 16, 16)}, 'three colours'),
+  'two colours': ({'shape': ('N', 2, 16, 16)}, 'three colours'),
+  'colours of grey': ({'shape': ('N', 1, 16, 16)}, 'tells colours apart'),
   'a vector': ({'shape': ('N', 768)}, 'three colours'),
   'vast images': (
     {'shape': (1, 3, 50_000, 50_000), 'metadata': small.ANY_SIZE},

@@ -111,6 +111,21 @@ SAME = {
     ],
     'tensors': {'head4': small.weights()['head.w'][..., None, None]},
   },
+  'a wide convolution that is pooled for a softmax': {
+    'nodes': [
+      *small.body()[:-2],
+      node('Conv', 'd', 'head4', 'head.b', 'maps', pads=[1, 1, 1, 1]),
+      node('GlobalAveragePool', 'maps', 'means'),
+      node('Flatten', 'means', 'logits'),
+      node('Softmax', 'logits', 'probs', axis=1),
+    ],
+    'outputs': ('probs',),
+    'tensors': {
+      'head4': np.pad(
+        small.weights()['head.w'][..., None, None], [(0, 0)] * 2 + [(1, 1)] * 2
+      )
+    },
+  },
   'channels last': {
     'nodes': [
       node('Transpose', 'images', 'first', perm=[0, 3, 1, 2]),
@@ -209,6 +224,25 @@ def test_blue_may_come_first(tmp_path):
   metadata = {**small.PREPROCESSING, 'channels': 'BGR'}
   backbone = restore(tmp_path, metadata=metadata)
   logits = wanted(images=np.ascontiguousarray(IMAGES[..., ::-1]))[1]
+  np.testing.assert_allclose(backbone(IMAGES).logits, logits, 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize('shape', [('N', 1, 16, 16), ('N', 16, 16, 1)])
+def test_a_network_of_grey_images_gets_their_luma(shape, tmp_path):
+  one = {'conv.w': small.weights()['conv.w'][:, :1]}
+  nodes = [node('Reshape', 'images', 'size', 'maps'), *small.body('maps')]
+  backbone = restore(
+    tmp_path,
+    [*nodes, *small.head()],
+    shape=shape,
+    tensors={**one, 'size': np.array([-1, 1, 16, 16])},
+    metadata={'value_range': [-1, 1], 'resize_method': 'bilinear'},
+  )
+  grey = IMAGES.astype(float) @ [0.299, 0.587, 0.114]
+  model = small.make(shape=('N', 1, 16, 16), tensors=one)
+  (logits,) = reference.ReferenceEvaluator(model).run(
+    None, {'images': grey.astype('f4')[:, None]}
+  )
   np.testing.assert_allclose(backbone(IMAGES).logits, logits, 1e-4, 1e-5)
 
 

@@ -128,8 +128,12 @@ def _shape(graph: Graph, name: str) -> tuple[int, ...]:
   return graph.constants[name].shape
 
 
-def _reads(graph: Graph, node: Node) -> str | None:
-  """The value that a classifier reads; None if the node is none."""
+def _reads(graph: Graph, node: Node, *, is_scored: bool) -> str | None:
+  """The value that a classifier reads; None if the node is none.
+
+  A convolution is one if each place is seen by itself, or if probabilities are
+  made of it.
+  """
   if node.op in _LINEAR:
     data, weights = (node.inputs[i] for i in _LINEAR[node.op])
     if _is_known(graph, weights):
@@ -137,7 +141,7 @@ def _reads(graph: Graph, node: Node) -> str | None:
   elif node.op in _CONVOLUTIONS:
     data, weights = (node.inputs[i] for i in _CONVOLUTIONS[node.op])
     shape = _shape(graph, weights)
-    one = len(shape) > 2 and set(shape[2:]) == {1}
+    one = len(shape) > 2 and (is_scored or set(shape[2:]) == {1})
     if one and node.get('group', 1) == 1 and _is_known(graph, weights):
       return data
   return None
@@ -145,17 +149,17 @@ def _reads(graph: Graph, node: Node) -> str | None:
 
 def _walk(graph: Graph, output: str) -> Ends | None:
   """Walks back from an output to what a classifier reads."""
-  name = logits = output
+  name, logits, is_scored = output, output, False
   while name in graph.makers:
     node = graph.makers[name]
-    found = _reads(graph, node)
+    found = _reads(graph, node, is_scored=is_scored)
     quantiser = graph.makers.get(found) if found else None
     if quantiser is not None and quantiser.op == _DYNAMIC:
       found = quantiser.inputs[0]
     if found is not None:
       return Ends(found, logits)
     if node.op in _PROBABILITIES:
-      name = logits = node.inputs[0]
+      name, logits, is_scored = node.inputs[0], node.inputs[0], True
     elif node.op in _PASSING:
       name = node.inputs[0]
     elif node.op in _WITH_CONSTANT:

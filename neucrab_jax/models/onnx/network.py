@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from neucrab_jax.models import colours
 from neucrab_jax.models.onnx import graph as graph_lib
 from neucrab_jax.models.onnx import interpreter, layout
 from neucrab_jax.models.outputs import Outputs
@@ -34,7 +35,7 @@ class Network(nn.Module):
     graph: of one input, images.
     features: name of the value that is the features.
     logits: name of the value that is the logits, or None.
-    channels_last: whether the graph takes images [B, H, W, 3].
+    channels_last: whether the graph takes images [B, H, W, C].
     reversed_channels: whether it takes them as blue, green, red.
     batch: of how many images the graph is, if that is written into it; or 0.
       Then each image is run by itself, and `vmap` makes one program of it.
@@ -82,8 +83,11 @@ class Network(nn.Module):
       wanted.append(self.logits)
     variables = self._variables(wanted)
     (given,) = self.graph.inputs
-    if self.reversed_channels:
-      images = images[..., ::-1]
+    images = colours.as_taken(
+      images,
+      count=given.shape[3 if self.channels_last else 1],
+      reversed_channels=self.reversed_channels,
+    )
     if given.dtype != 'float32':
       limits = jnp.iinfo(given.dtype)
       images = jnp.clip(jnp.round(images), limits.min, limits.max)
