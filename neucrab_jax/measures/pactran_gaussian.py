@@ -9,12 +9,11 @@ from jaxtyping import Float, Int
 from scipy import special
 
 from neucrab_jax.measures import measure
-from neucrab_jax.ops import float64
-from neucrab_jax.ops import linear as linear_ops
+from neucrab_jax.ops import float64, linear, newton
 from neucrab_jax.typing import Array
 
 _EPSILON = 1e-10
-_GRADIENT_TOLERANCE = 1e-6
+_GRADIENT_TOLERANCE = 1e-7
 
 
 def pactran_gaussian(
@@ -23,7 +22,7 @@ def pactran_gaussian(
   labels: Int[Array, 'N'],
   prior_variance: float = 1.0,
   posterior_variance: float = 1.0,
-  max_iterations: int = 500,
+  max_iterations: int = 100,
 ) -> measure.Score:
   """Minus a bound on the loss of a linear classifier near its optimum.
 
@@ -39,7 +38,7 @@ def pactran_gaussian(
     labels: [N], integers from 0 to C − 1.
     prior_variance: λ.
     posterior_variance: s.
-    max_iterations: of L-BFGS.
+    max_iterations: Newton's, each of many products with the Hessian.
 
   Returns:
     A number in nats.
@@ -53,7 +52,7 @@ def pactran_gaussian(
   n, num_classes = len(labels), int(labels.max()) + 1
   scale = prior_variance * n  # of the prior, times the temperature N
   x = float64.spectrum(features, float64.as_given).coordinates
-  classifier = linear_ops.fit(
+  classifier = newton.fit(
     x,
     labels,
     num_classes=num_classes,
@@ -61,7 +60,7 @@ def pactran_gaussian(
     max_iterations=max_iterations,
     tolerance=_GRADIENT_TOLERANCE,
   )
-  logits = np.asarray(linear_ops.logits(classifier, x))
+  logits = np.asarray(linear.logits(classifier, x))
   losses = -special.log_softmax(logits, axis=1)[np.arange(n), labels]
   p = special.softmax(logits, axis=1)
   # Of each example, the trace of the Hessian over kernel and bias.
@@ -74,7 +73,8 @@ def pactran_gaussian(
   warnings = ()
   if not classifier.converged:
     warnings = (
-      f'L-BFGS stopped at {max_iterations} iterations without converging.',
+      f"Newton's method stopped at {max_iterations} iterations without "
+      'converging.',
     )
   return measure.Score(
     -(losses.mean() + penalty + flat * np.log(precision)),

@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import os
 import pathlib
@@ -33,7 +34,6 @@ class Scorer:
   Attributes:
     measure: its name.
     options: all of the measure's.
-    trains: whether the measure trains the checkpoint.
     folder: for the measure's results.
   """
 
@@ -48,7 +48,6 @@ class Scorer:
   ):
     self.measure = measure
     self.options = dict(options)
-    self.trains = measures.trains(measure)
     self.folder = folder
     self._seed = seed
     self._num_resamples = num_resamples
@@ -80,6 +79,12 @@ class Scorer:
       warnings=(*computed.warnings, *told),
       source=computed.source,
       network=computed.network,
+    )
+
+  def trains(self, computed: candidates.Computed) -> bool:
+    """Whether it will train the checkpoint, which takes all of the devices."""
+    return measures.trains(self.measure) and not measures.lacks(
+      self.measure, **computed.inputs()
     )
 
   def _score(
@@ -219,10 +224,10 @@ def _executor(num_threads: int) -> Iterator[futures.Executor]:
 _MOST_THREADS = 8
 
 
-def _num_threads(scorers: Sequence[Scorer], asked: int) -> int:
+def _num_threads(asked: int) -> int:
   """How many scores are made at once."""
-  # What trains takes all of the devices, which processes share in one order.
-  if parallel.num_processes() > 1 or any(s.trains for s in scorers):
+  # Processes have to come to what they do together in one order.
+  if parallel.num_processes() > 1:
     return 1
   return asked or min(os.cpu_count() or 1, _MOST_THREADS)
 
@@ -290,7 +295,7 @@ def score_all(
         job.result()
       interruption.check()
 
-  threads = _num_threads(scorers, num_threads)
+  threads = _num_threads(num_threads)
   # Or a thread would score what is in no list.
   unbroken = interruption.deferred if threads > 1 else contextlib.nullcontext
   interrupted = False
@@ -316,15 +321,20 @@ def score_all(
         if is_large:
           wait(most=0)
         for scorer in scorers:
+          score = functools.partial(
+            _result,
+            scorer,
+            name=name,
+            computed=computed,
+            alone=len(scorers) == 1,
+            bar=bar,
+          )
+          if scorer.trains(computed):
+            wait(most=0)
+            jobs[name, scorer.measure] = _Here().submit(score)
+            continue
           with unbroken():
-            jobs[name, scorer.measure] = executor.submit(
-              _result,
-              scorer,
-              name=name,
-              computed=computed,
-              alone=len(scorers) == 1,
-              bar=bar,
-            )
+            jobs[name, scorer.measure] = executor.submit(score)
           wait(most=(threads - 1) * len(scorers))
         if is_large:
           wait(most=0)

@@ -117,6 +117,43 @@ def test_several_at_once_are_as_one_after_the_other(tmp_path):
       assert 'single example' in ' '.join(a['warnings'])
 
 
+def test_what_trains_has_all_devices_to_itself(tmp_path, monkeypatch):
+  evaluate, lacks = measures.evaluate, measures.lacks
+  under_way, lock, beside = [], threading.Lock(), []
+
+  def counted(name, **kwargs):
+    with lock:
+      under_way.append(name)
+      if 'early_stopping' in under_way:
+        beside.append(under_way.copy())
+    try:
+      if name != 'early_stopping':
+        return evaluate(name, **kwargs)
+      # In the place of training, which takes longer.
+      given = {k: kwargs[k] for k in ('features', 'labels', 'num_resamples')}
+      return evaluate('lfc', **given)
+    finally:
+      with lock:
+        under_way.remove(name)
+
+  monkeypatch.setattr(measures, 'evaluate', counted)
+  monkeypatch.setattr(
+    measures,
+    'lacks',
+    lambda name, **given: (
+      None if name == 'early_stopping' else lacks(name, **given)
+    ),
+  )
+  folder = ranked.make_files(tmp_path / 'flowers')
+  names = ('parc', 'early_stopping', 'lfc')
+  config = ranked.several(names, features=str(folder / '*.npz'))
+  config.num_threads = 4
+  found = ranked.rank_all(config, str(tmp_path / 'run'))
+  num_files = len(list(folder.glob('*.npz')))
+  assert len(found['early_stopping']['ranking']) == num_files
+  assert beside == [['early_stopping']] * num_files
+
+
 def test_of_what_is_scored_at_once_ctrl_c_leaves_all_that_was_done(
   tmp_path, monkeypatch
 ):
