@@ -130,9 +130,11 @@ class NestedBars:
   def finish(self, name: str) -> None:
     """A part is done, by whatever way."""
     self._finished += self._steps
+    # Of others, steps may be done that are not finished.
+    done = max(self._finished, self._bars.tasks[self._whole].completed)
     self._bars.update(
       self._whole,
-      completed=self._finished,
+      completed=done,
       description=f'{_plain(name)} is done',
     )
 

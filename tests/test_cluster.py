@@ -11,6 +11,9 @@ import pytest
 from neucrab_jax import cluster
 from neucrab_jax.finetuning import record as finetuning_record
 from neucrab_jax.finetuning import remote as remote_finetuning
+from neucrab_jax.finetuning import run as finetuning
+from neucrab_jax.finetuning import settings as finetuning_settings
+from neucrab_jax.finetuning import trainer
 from neucrab_jax.ranking import remote, run
 from tests.ranking import ranked
 
@@ -73,6 +76,7 @@ def ray(monkeypatch):
   monkeypatch.setitem(sys.modules, 'ray', stand)
   monkeypatch.setattr('os.chdir', lambda folder: None)
   remote._prepare.cache_clear()
+  remote_finetuning._prepare.cache_clear()
   return stand
 
 
@@ -115,6 +119,37 @@ def test_what_is_lost_too_often_fails_alone(ray, config, tmp_path):
   assert [entry.checkpoint for entry in found.ranking] == ['c', 'a']
   errors = {failure.checkpoint: failure.error for failure in found.failed}
   assert errors['b'] == 'RayError: The node died.'
+
+
+def test_groups_of_trials_are_pieces_whose_states_the_last_one_finds(
+  ray, tmp_path, monkeypatch
+):
+  config = finetuning_settings.protocol('mini')
+  config.checkpoints = 'mini_random'
+  config.protocol.mode = 'head'
+  config.protocol.learning_rates = (1.0, 0.1)
+  config.protocol.steps = (5,)
+  config.cache_dir = str(tmp_path / 'cache')
+  config.together = 1
+  (here,) = finetuning.finetune(config, str(tmp_path / 'here')).accuracies
+  # Who trains: each piece is asked for by its trials, the last one by all.
+  trained = []
+  take_steps = trainer._Group._take_steps
+
+  def note(group, state, *, until):
+    trained.append([trial.learning_rate for trial in group._trials])
+    return take_steps(group, state, until=until)
+
+  monkeypatch.setattr(trainer._Group, '_take_steps', note)
+  with cluster.connected('local'):
+    found = finetuning.finetune(config, str(tmp_path / 'there'))
+  assert trained == [[1.0], [0.1]]
+  (there,) = found.accuracies
+  whose = [(t.learning_rate, t.curve, t.test_accuracy) for t in there.trials]
+  assert whose == [
+    (t.learning_rate, t.curve, t.test_accuracy) for t in here.trials
+  ]
+  assert (there.accuracy, there.chosen) == (here.accuracy, here.chosen)
 
 
 def test_a_failing_checkpoint_is_an_answer_of_the_node(tmp_path):

@@ -7,6 +7,7 @@ Axes: B batch, H, W space, D features, C classes.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -131,6 +132,19 @@ def from_features(
   return network, {'params': {'backbone': {}, 'head': head}}
 
 
+@functools.cache
+def _traced(
+  module: nn.Module, image_size: int
+) -> tuple[int, dict[str, tuple[str, ...]]]:
+  """D, and the scopes of each collection, once for all equal networks."""
+  images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+  outputs, variables = jax.eval_shape(
+    module.init_with_output, jax.random.key(0), images
+  )
+  scopes = {collection: tuple(of) for collection, of in variables.items()}
+  return outputs.features.shape[-1], scopes
+
+
 def check_trainable(backbone: checkpoints.Backbone) -> None:
   """Refuses a network whose weights are constants.
 
@@ -168,10 +182,7 @@ def from_backbone(
   module = models.with_batch_norm_decay(
     backbone.module.clone(num_classes=None), protocol.batch_norm_decay
   )
-  size = checkpoint.image_size
-  images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-  key = jax.random.key(0)
-  outputs, expected = jax.eval_shape(module.init_with_output, key, images)
+  num_features, expected = _traced(module, checkpoint.image_size)
   # The source head's variables have no place in a module without one.
   kept = {
     collection: {
@@ -181,7 +192,7 @@ def from_backbone(
   }
   params = {
     'backbone': kept.pop('params'),
-    'head': _make_head(outputs.features.shape[-1], num_classes),
+    'head': _make_head(num_features, num_classes),
   }
   network = Network(
     module,

@@ -2,8 +2,9 @@
 """Fine-tunes checkpoints on the nodes of a cluster, each a piece of work.
 
 Where nodes see the folder of the results, a piece that moves to another node
-goes on from the last state. Elsewhere it begins again, and what it came to is
-sent back.
+goes on from the last state, and groups of trials that run together are pieces
+of their own, if the config says how many run so. Elsewhere a piece begins
+again, and what it came to is sent back.
 """
 
 import functools
@@ -14,9 +15,10 @@ import tempfile
 from collections.abc import Sequence
 
 import ml_collections
+from absl import logging
 
 from neucrab_jax import checkpoints, cluster, progress, storage
-from neucrab_jax.finetuning import record, sweep
+from neucrab_jax.finetuning import protocol, record, sweep, trial_groups
 from neucrab_jax.typing import Config
 
 
@@ -33,6 +35,39 @@ def _prepare(config: str, folder: str, workdir: str) -> sweep.Sweep:
   )
 
 
+def _silent() -> progress.NestedBars:
+  """Bars for the steps of a node, which nobody sees."""
+  return progress.NestedBars(description='', names=1, steps=1)
+
+
+def train(
+  config: str,
+  folder: str,
+  workdir: str,
+  name: str,
+  trials: tuple[protocol.Trial, ...],
+) -> None:
+  """Trains a group of trials, for `finetune` to go on from their states.
+
+  What fails here fails there again, and is told there.
+
+  Args:
+    config: of the run, as JSON.
+    folder: where the command was started, if it is there.
+    workdir: for the states; nothing is done where it is not.
+    name: of the checkpoint.
+    trials: that run together.
+  """
+  if not os.path.isdir(workdir):
+    return
+  try:
+    swept = _prepare(config, folder, workdir)
+    (checkpoint,) = (c for c in swept.chosen() if c.name == name)
+    swept.train(checkpoint, trials, bars=_silent())
+  except Exception:
+    logging.debug('%s failed', name, exc_info=True)
+
+
 def finetune(
   config: str, folder: str, workdir: str, name: str
 ) -> record.Accuracy | record.Failure:
@@ -47,17 +82,31 @@ def finetune(
   try:
     swept = _prepare(config, folder, workdir)
     (checkpoint,) = (c for c in swept.chosen() if c.name == name)
-    # Nobody sees its steps.
-    bars = progress.NestedBars(description='', names=1, steps=1)
-    made = swept.accuracy(checkpoint, bars=bars, wait=True)
+    made = swept.accuracy(checkpoint, bars=_silent(), wait=True)
     assert made is not None  # It was waited for.
   except Exception as error:
     return record.Failure(name, f'{type(error).__name__}: {error}')
   return made
 
 
+def _groups(
+  config: Config, swept: sweep.Sweep
+) -> list[tuple[protocol.Trial, ...]]:
+  """The groups of trials that are pieces of their own, if any are.
+
+  How many fit into memory only a node knows.
+  """
+  if not config.together:
+    return []
+  groups = trial_groups.groups(
+    swept.protocol.trials(), together=config.together, needs=lambda count: 0
+  )
+  return groups if len(groups) > 1 else []
+
+
 def finetune_all(
   config: Config,
+  swept: sweep.Sweep,
   workdir: pathlib.Path,
   chosen: Sequence[checkpoints.Checkpoint],
   bars: progress.NestedBars,
@@ -74,6 +123,12 @@ def finetune_all(
     (settings, os.getcwd(), str(workdir.resolve()), checkpoint.name)
     for checkpoint in chosen
   ]
+  pieces = [
+    (*call, trials) for call in calls for trials in _groups(config, swept)
+  ]
+  for number, _ in pool.map(train, pieces):
+    *_, trials = pieces[number]
+    bars.advance(sum(trial.steps for trial in trials))
   done, failed = {}, []
   for number, found in pool.map(finetune, calls):
     name = chosen[number].name

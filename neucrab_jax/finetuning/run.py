@@ -109,7 +109,7 @@ def finetune(config: Config, workdir: str) -> Result:
       done, failed = (
         _finetune_all(swept, chosen, bars)
         if pool is None
-        else remote.finetune_all(config, folder, chosen, bars, pool=pool)
+        else remote.finetune_all(config, swept, folder, chosen, bars, pool=pool)
       )
   except KeyboardInterrupt as interrupt:
     raise interruption.Interrupted from interrupt

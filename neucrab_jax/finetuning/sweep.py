@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import util
 from typing import Any
 
@@ -196,6 +196,38 @@ class Sweep:
       cache_dir=self.cache_dir,
     )
 
+  @contextlib.contextmanager
+  def _training(
+    self, backbone: checkpoints.Backbone, *, bars: progress.NestedBars
+  ) -> Iterator[trainer.Trainer]:
+    """Gives what trains a checkpoint, and keeps the states of it."""
+    name = backbone.checkpoint.name
+    # Another version, or other devices, would round otherwise: no run goes on
+    # from where such a one was left. The test examples are no matter of it, so
+    # that a damaged one can be repaired.
+    ours = storage.digest(
+      self._key(backbone, self.task.describe(('train', 'validation'))),
+      storage.to_builtins(self._environment()),
+      self._config.together,
+      storage.digest_sources(finetuning, models, tasks, parallel),
+    )
+
+    def begin(trials: Sequence[Trial]) -> None:
+      rates = ', '.join(f'{trial.learning_rate:g}' for trial in trials)
+      bars.begin(
+        f'{name}: learning rate {rates}',
+        steps=sum(trial.steps for trial in trials),
+      )
+
+    with self._writers(backbone.checkpoint) as observe:
+      yield self.trainer(
+        backbone,
+        folder=self._place('states', backbone.checkpoint) / ours[:16],
+        advance=bars.advance,
+        begin=begin,
+        observe=observe,
+      )
+
   def trainer(
     self, backbone: checkpoints.Backbone, **options: Any
   ) -> trainer.Trainer:
@@ -228,6 +260,29 @@ class Sweep:
       **options,
     )
 
+  def train(
+    self,
+    checkpoint: checkpoints.Checkpoint,
+    trials: Sequence[Trial],
+    *,
+    bars: progress.NestedBars,
+  ) -> None:
+    """Trains some trials of the sweep, which `accuracy` finds trained.
+
+    Args:
+      checkpoint: what to fine-tune.
+      trials: a group of those that run together.
+      bars: what shows how far it is.
+    """
+    backbone = checkpoints.restore(checkpoint)
+    file = self._place('accuracies', checkpoint)
+    key = self._key(backbone, self.task.describe())
+    with contextlib.suppress(storage.DamagedFileError):
+      if record.read(file, key=key) is not None:
+        return
+    with self._training(backbone, bars=bars) as engine:
+      engine.run(trials)
+
   def _finetune(
     self,
     backbone: checkpoints.Backbone,
@@ -236,34 +291,10 @@ class Sweep:
     bars: progress.NestedBars,
   ) -> record.Accuracy:
     """Runs the sweep, from where it was left, and tests what is chosen."""
-    protocol, task = self.protocol, self.task
+    task = self.task
     load = self._loading(backbone)
-    # Another version, or other devices, would round otherwise: no run goes on
-    # from where such a one was left. The test examples are no matter of it, so
-    # that a damaged one can be repaired.
-    ours = storage.digest(
-      self._key(backbone, task.describe(('train', 'validation'))),
-      storage.to_builtins(about.environment),
-      self._config.together,
-      storage.digest_sources(finetuning, models, tasks, parallel),
-    )
-
-    def begin(trials: Sequence[Trial]) -> None:
-      rates = ', '.join(f'{trial.learning_rate:g}' for trial in trials)
-      bars.begin(
-        f'{about.checkpoint}: learning rate {rates}',
-        steps=sum(trial.steps for trial in trials),
-      )
-
-    with self._writers(backbone.checkpoint) as observe:
-      engine = self.trainer(
-        backbone,
-        folder=self._place('states', backbone.checkpoint) / ours[:16],
-        advance=bars.advance,
-        begin=begin,
-        observe=observe,
-      )
-      results = engine.run(protocol.trials())
+    with self._training(backbone, bars=bars) as engine:
+      results = engine.run(self.protocol.trials())
     made = accuracy.summarise(
       results,
       about=about,

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -90,6 +90,11 @@ class Trainer:
   advance: Callable[[int], None] = _ignore
   begin: Callable[[Sequence[protocol_lib.Trial]], None] = _ignore
   observe: Callable[[protocol_lib.Trial, Point], None] = _ignore
+  # Of trials that all ran together, their last state: it is read from disk only
+  # where there are others, whose states would fill the memory.
+  _last: dict[tuple[protocol_lib.Trial, ...], steps.State] = dataclasses.field(
+    default_factory=dict, init=False, repr=False, compare=False
+  )
 
   def run(
     self, trials: Sequence[protocol_lib.Trial], *, share: float = 1.0
@@ -103,11 +108,13 @@ class Trainer:
     groups = trial_groups.groups(
       trials, together=self.together, needs=functools.cache(self._memory)
     )
-    results = {
-      result.trial: result
-      for group in groups
-      for result in _Group(self, group, share).finish()
-    }
+    results = {}
+    for group in groups:
+      running = _Group(self, group, share)
+      state = running.finish()
+      results |= {result.trial: result for result in running.results()}
+      if self.folder and len(groups) == 1:
+        self._last[group] = state
     return [results[trial] for trial in trials]
 
   def accuracy(self, result: TrialResult, arrays: batches.Arrays) -> float:
@@ -175,13 +182,25 @@ class _Group:
     self._done = 0
     self._finished = False
 
-  def _store(self) -> contextlib.AbstractContextManager:
+  @contextlib.contextmanager
+  def _store(self) -> Iterator[saved_states.Store | None]:
+    """The states of these trials, which are one run's at a time."""
     folder = self._trainer.folder
     if folder is None:
-      return contextlib.nullcontext()
+      yield None
+      return
     name = storage.digest([dataclasses.astuple(t) for t in self._trials])
-    store = saved_states.Store(folder / f'trials-{name[:16]}')
-    return contextlib.closing(store)
+    place = folder / f'trials-{name[:16]}'
+    claim = (
+      storage.claim(place, wait=True)
+      if parallel.is_primary()
+      else contextlib.nullcontext()
+    )
+    with claim:
+      # What another run left is whole for all processes.
+      parallel.all_agree(True)
+      with contextlib.closing(saved_states.Store(place)) as store:
+        yield store
 
   def _begin(self, store: saved_states.Store | None) -> steps.State:
     """The last state, or the first one."""
@@ -196,8 +215,8 @@ class _Group:
     self._finished = seen.finished
     return state
 
-  def finish(self) -> list[TrialResult]:
-    """Takes all steps that are left."""
+  def finish(self) -> steps.State:
+    """Takes all steps that are left, and gives the last state."""
     trainer = self._trainer
     trainer.begin(self._trials)
     with self._store() as store:
@@ -221,6 +240,10 @@ class _Group:
               finished=self._finished,
             ),
           )
+    return state
+
+  def results(self) -> list[TrialResult]:
+    """What came of the trials, once they are finished."""
     return [
       TrialResult(
         trial,
@@ -319,8 +342,10 @@ class _Group:
 
   def test(self, arrays: batches.Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Losses and accuracies of all trials by their last state, [T] each."""
-    with self._store() as store:
-      state = self._begin(store)
-    if not self._finished:
-      raise ValueError('These trials were not run to their end.')
+    state = self._trainer._last.get(self._trials)
+    if state is None:
+      with self._store() as store:
+        state = self._begin(store)
+      if not self._finished:
+        raise ValueError('These trials were not run to their end.')
     return self._predict(state, arrays)
