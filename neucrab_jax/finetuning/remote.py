@@ -126,6 +126,9 @@ def finetune_all(
   pieces = [
     (*call, trials) for call in calls for trials in _groups(config, swept)
   ]
+  if pieces:
+    total = len(chosen) * sum(t.steps for t in swept.protocol.trials())
+    bars.begin(f'{len(pieces)} groups of trials', steps=total)
   for number, _ in pool.map(train, pieces):
     *_, trials = pieces[number]
     bars.advance(sum(trial.steps for trial in trials))
