@@ -45,8 +45,8 @@ def gbc(
     Separability", CVPR 2022, equations 4 to 6.
   """
   labels = np.asarray(labels)
-  n, z = len(labels), float64.spectrum(features).coordinates
-  z = z[:, :num_components]
+  n = len(labels)
+  z = float64.spectrum(features).coordinates(num_axes=num_components)
   counts = np.bincount(labels)
   means = float64.class_means(z, labels)
   squares = (z - means[labels]) ** 2

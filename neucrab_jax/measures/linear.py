@@ -18,7 +18,7 @@ _LARGEST_LEVERAGE = 0.9
 
 
 def _pull(
-  x: np.ndarray,
+  spectrum: float64.Spectrum,
   labels: np.ndarray,
   logits: np.ndarray,
   held_out: np.ndarray,
@@ -30,7 +30,7 @@ def _pull(
   as `ridge_loo` does, by the density of margins near zero.
 
   Args:
-    x: [N, K], features on their principal axes.
+    spectrum: of the features.
     labels: [N].
     logits: [N, C], of the classifier.
     held_out: [N] bool.
@@ -39,32 +39,35 @@ def _pull(
   Returns:
     [N], by the sum over held-out examples; zero for these themselves.
   """
-  rows = np.arange(int(held_out.sum()))
-  own, rival = labels[held_out], logits[held_out].copy()
-  margin = rival[rows, own]
-  rival[rows, own] = -np.inf
+  rows = np.flatnonzero(held_out)
+  own, rival = labels[rows], logits[rows]
+  places = np.arange(len(rows))
+  margin = rival[places, own]
+  rival[places, own] = -np.inf
   other = np.argmax(rival, axis=1)
-  margin = margin - rival[rows, other]
+  margin = margin - rival[places, other]
   width = margin.std()
-  found = np.zeros(len(x))
-  if not width:
-    return found
+  n, values = len(labels) - len(rows), spectrum.values
+  if not width or not len(values):
+    return np.zeros(len(labels))
   density = np.exp(-0.5 * (margin / width) ** 2) / (width * np.sqrt(2 * np.pi))
-  slopes = np.zeros((len(rows), logits.shape[1]))
+  slopes = np.zeros_like(logits)
   slopes[rows, own] = density
   slopes[rows, other] = -density
-  trained = x[~held_out]
-  p = special.softmax(logits[~held_out], axis=1)
-  curvature = np.mean(p * (1 - p))
-  n = len(trained)
-  reach = trained / (curvature * np.mean(x**2, axis=0) + l2)
-  leverage = curvature * np.sum(reach * trained, axis=1) / n
-  errors = float64.one_hot(labels)[~held_out] - p
-  moved = reach @ (x[held_out].T @ slopes) / n
-  found[~held_out] = np.sum(moved * errors, axis=1) / (
-    1 - np.minimum(leverage, _LARGEST_LEVERAGE)
+  p = special.softmax(logits, axis=1)
+  curvature = np.mean((p * (1 - p))[~held_out])
+  curved = curvature * values / len(labels) + l2
+  leverage = curvature * float64.leverages(spectrum.left, values / curved) / n
+  errors = float64.one_hot(labels) - p
+  errors[held_out] = 0
+  # As large as the features, these are never all there.
+  blocks = tuple(float64.row_blocks(*spectrum.left.shape))
+  by_kernel = sum(spectrum.coordinates(b).T @ slopes[b] for b in blocks)
+  by_kernel = by_kernel / curved[:, None] / n
+  found = np.concatenate(
+    [np.sum(spectrum.coordinates(b) @ by_kernel * errors[b], 1) for b in blocks]
   )
-  return found
+  return found / (1 - np.minimum(leverage, _LARGEST_LEVERAGE))
 
 
 def linear(
@@ -100,10 +103,14 @@ def linear(
   held_out = stratified.held_out(key, labels, num_splits=num_splits)
   # On their principal axes, where there are as few as N, and the penalty the
   # same.
-  x = float64.spectrum(features, float64.standardise).coordinates
+  spectrum = float64.spectrum(features, float64.standardise)
+  x = np.empty((len(features), max(len(spectrum.values), 1)), np.float32)
+  blocks = tuple(float64.row_blocks(*x.shape))
+  for rows in blocks:
+    x[rows] = spectrum.coordinates(rows)
   labels = np.asarray(labels)
   classifiers = linear_ops.fit(
-    x.astype(np.float32),
+    x,
     labels,
     num_classes=int(np.max(labels)) + 1,
     l2=l2,
@@ -118,12 +125,17 @@ def linear(
       f'{unfinished} of {num_splits} splits.',
     )
   accuracies, influence = [], np.zeros(len(labels))
-  logits = np.asarray(linear_ops.logits(classifiers, x), np.float64)
+  logits = [
+    linear_ops.logits(classifiers, spectrum.coordinates(rows))
+    for rows in blocks
+  ]
+  logits = np.concatenate(logits, axis=1)
   for split, chosen in zip(logits, held_out, strict=True):
     right = np.argmax(split, axis=1) == labels
     accuracy = right[chosen].mean()
     accuracies.append(accuracy)
-    changes = chosen * (right - accuracy) + _pull(x, labels, split, chosen, l2)
+    changes = chosen * (right - accuracy)
+    changes = changes + _pull(spectrum, labels, split, chosen, l2)
     influence += changes * len(labels) / chosen.sum() / num_splits
   return measure.Score(
     np.mean(accuracies),

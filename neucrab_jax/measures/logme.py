@@ -37,6 +37,9 @@ _FARTHEST = 0.3
 # what it would be without it.
 _LEAST_LEFT = 1e-12
 
+# Arrays of examples by classes that are there at once.
+_ARRAYS = 16
+
 
 @dataclasses.dataclass(frozen=True)
 class _Moments:
@@ -93,25 +96,26 @@ class _Regression:
       errors=np.sum(self.x2 * (t * a) ** 2, axis=0) + self.rest,
     )
 
-  def leverage(self, t: np.ndarray) -> np.ndarray:
-    """[N, C], an example's own weight in its prediction."""
-    return float64.leverages(self.u, self.sigma / (self.sigma + t))
+  def leverage(self, rows: slice, t: np.ndarray) -> np.ndarray:
+    """[B, C], the own weight of some examples in their predictions."""
+    return self.u[rows] ** 2 @ (self.sigma / (self.sigma + t))
 
   def without(
-    self, t: np.ndarray, moments: _Moments, t_without: np.ndarray
+    self, rows: slice, t: np.ndarray, moments: _Moments, t_without: np.ndarray
   ) -> _Moments:
-    """Without each example: exact at t [C], and to first order at its own.
+    """Without each of some examples: exact at t, to first order at its own.
 
     Args:
+      rows: B of the examples.
       t: [C].
       moments: of all examples, at t.
-      t_without: [N, C], α/β without each example.
+      t_without: [B, C], α/β without each example.
     """
-    s, a = self.sigma, 1 / (self.sigma + t)
+    s, a, u = self.sigma, 1 / (self.sigma + t), self.u[rows]
     shares = np.concatenate([s * a**2, s * a], axis=1)
-    second, own = np.split(float64.leverages(self.u, shares), 2, axis=1)
-    residuals = self.one_hot - self.u @ (s * self.x * a)
-    pulls = self.u @ (s * self.x * a**2)
+    second, own = np.split(u**2 @ shares, 2, axis=1)
+    residuals = self.one_hot[rows] - u @ (s * self.x * a)
+    pulls = u @ (s * self.x * a**2)
     left = np.maximum(1 - own, _LEAST_LEFT)
     scaled = residuals / left
     weights = scaled**2 * second - 2 * scaled * pulls
@@ -152,41 +156,48 @@ def _evidences(
     dims: D of the evidence.
 
   Returns:
-    The evidences [C], those without each example [N, C], and whether all are of
-    a fixed point that the stabiliser leaves alone.
+    The evidences [C], the means of those without each example [N], and whether
+    all are of a fixed point that the stabiliser leaves alone.
   """
   n, sigma = regression.n, regression.sigma
   num_classes = regression.one_hot.shape[1]
-  alpha = beta = np.ones(num_classes)
-  alphas = betas = np.ones((n, num_classes))
+  alpha = beta = t = np.ones(num_classes)
   done = np.zeros(num_classes, bool)
-  moments = others = None
-  t = alpha / beta
+  moments, steps = None, []
   for _ in range(_MAX_ITERATIONS):
-    t_others = alphas / betas
     new = regression.all(t)
-    new_others = regression.without(t, new, t_others)
+    steps.append((t, new, done))
     moments = new.where(done, moments)
-    others = new_others.where(done, others)
     alpha, beta = moments.fit(n)
-    alphas, betas = others.fit(n - 1)
     done = done | (np.abs(alpha / beta - t) / t <= _TOLERANCE)
     if done.all():
       break
     t = np.where(done, t, alpha / beta)
   assert moments is not None
-  assert others is not None
   t, unseen = alpha / beta, counted - len(sigma)
-  step = np.clip(np.log(alphas / betas / t), -_FARTHEST, _FARTHEST)
   precision = np.sum(np.log(sigma + t), axis=0) + unseen * np.log(t)
   slope = np.sum(t / (sigma + t), axis=0) + unseen
-  left = np.maximum(1 - regression.leverage(t), _LEAST_LEFT)
-  # log det of what is inverted for m: by the determinant lemma, without one.
+
+  def without(rows):
+    """[B, C], by the steps of all examples."""
+    others = None
+    alphas = betas = np.ones((rows.stop - rows.start, num_classes))
+    for t_then, new, done_then in steps:
+      fitted = regression.without(rows, t_then, new, alphas / betas)
+      others = fitted.where(done_then, others)
+      alphas, betas = others.fit(n - 1)
+    step = np.clip(np.log(alphas / betas / t), -_FARTHEST, _FARTHEST)
+    left = np.maximum(1 - regression.leverage(rows, t), _LEAST_LEFT)
+    # log det of what is inverted for m: by the determinant lemma, without one.
+    log_dets = counted * np.log(betas) + precision + slope * step + np.log(left)
+    return _evidence(n - 1, dims, alphas, betas, others, log_dets)
+
+  # Each block has some dozens of arrays with a column for each class.
+  blocks = float64.row_blocks(n, max(len(sigma), _ARRAYS * num_classes))
   log_det = counted * np.log(beta) + precision
-  log_dets = counted * np.log(betas) + precision + slope * step + np.log(left)
   return (
     _evidence(n, dims, alpha, beta, moments, log_det),
-    _evidence(n - 1, dims, alphas, betas, others, log_dets),
+    np.concatenate([without(rows).mean(axis=1) for rows in blocks]),
     bool(done.all() and moments.weights.min() > _STABILISED * _STABILISER),
   )
 
@@ -241,7 +252,7 @@ def logme(
       )
   return measure.Score(
     score,
-    influence=(n - 1) * score - np.mean(without, axis=1),
+    influence=(n - 1) * score - without,
     warnings=told,
   )
 

@@ -126,6 +126,7 @@ def mutual_information(
   held_out = stratified.held_out(key_splits, labels, num_splits=num_splits)
   x = float64.standard(features)
   z = np.asarray(pca.transform(pca.fit(x, energy=energy), x))
+  del x  # As large as the features.
   # One scale for all: the components' own sizes are what they know.
   scale = np.sqrt(np.mean(z**2, dtype=np.float64))
   z = (z / (scale if scale > 0 else 1)).astype(np.float32)

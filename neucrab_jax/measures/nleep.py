@@ -200,6 +200,7 @@ def nleep(
   num_components = max(1, min(num_components, n))
   x = float64.standard(features)
   z = pca.transform(pca.fit(x, energy=energy), x)
+  del x  # As large as the features.
   by_example, mixtures = score_projected(
     z,
     labels,

@@ -51,7 +51,7 @@ def pactran_gaussian(
   labels = np.asarray(labels)
   n, num_classes = len(labels), int(labels.max()) + 1
   scale = prior_variance * n  # of the prior, times the temperature N
-  x = float64.spectrum(features, float64.as_given).coordinates
+  x = float64.spectrum(features, float64.as_given).coordinates()
   classifier = newton.fit(
     x,
     labels,

@@ -4,6 +4,10 @@
 Axes: N examples, D features, C classes.
 """
 
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float, Int
@@ -37,13 +41,19 @@ def _shrinkage(x: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
   The authors start from the row sums of the covariance, which a rotation
   changes, and so do the few steps that follow.
 
+  Args:
+    x: [N, D], centred; overwritten.
+    labels: [N].
+
   Returns:
     The shrinkage, and its influence function, [N].
   """
-  centred = x - float64.class_means(x, labels)[labels]
+  means = float64.class_means(x, labels)
+  for rows in float64.row_blocks(*x.shape):
+    x[rows] -= means[labels[rows]]
 
   def times(v):  # S v
-    return (centred @ v) @ centred / len(x)
+    return (x @ v) @ x / len(x)
 
   previous = v = times(np.ones(x.shape[1]))
   for _ in range(_POWER_STEPS):
@@ -53,7 +63,51 @@ def _shrinkage(x: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
   shrinkage = float(np.exp(-_DECAY * largest))
   if shrinkage < _SMALLEST_SHRINKAGE:
     return _SMALLEST_SHRINKAGE, np.zeros(len(x))
-  return shrinkage, -_DECAY * shrinkage * ((centred @ v) ** 2 - largest)
+  return shrinkage, -_DECAY * shrinkage * ((x @ v) ** 2 - largest)
+
+
+# From B of N examples to these, [B, K]: all at once are more than there is
+# memory for.
+_Examples = Callable[[slice], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Labelled:
+  """Examples by blocks.
+
+  Attributes:
+    labels: [N].
+    blocks: that make up all N.
+  """
+
+  labels: np.ndarray
+  blocks: Sequence[slice]
+
+  @functools.cached_property
+  def counts(self) -> np.ndarray:
+    """[C]"""
+    return np.bincount(self.labels)
+
+  def members(self, rows: slice) -> np.ndarray:
+    """[B, C], one at an example's own class."""
+    return np.eye(len(self.counts))[self.labels[rows]]
+
+  def products(self, first_of: _Examples, second_of: _Examples) -> np.ndarray:
+    """[W, K], of the transpose of all [N, W] and all [N, K]."""
+    found = (first_of(rows).T @ second_of(rows) for rows in self.blocks)
+    return functools.reduce(np.add, found)
+
+  def sums(self, block_of: _Examples) -> np.ndarray:
+    """[C, K], of each class."""
+    return self.products(self.members, block_of)
+
+  def means(self, block_of: _Examples) -> np.ndarray:
+    """[C, K], of each class."""
+    return self.sums(block_of) / self.counts[:, None]
+
+  def by_blocks(self, of: _Examples) -> np.ndarray:
+    """[N, ...], what there is of each example."""
+    return np.concatenate([of(rows) for rows in self.blocks])
 
 
 class _Analysis:
@@ -63,83 +117,118 @@ class _Analysis:
     posterior: P(c | x_i), [N, C].
   """
 
-  def __init__(self, x, labels, shrinkage, num_dims):
-    n = len(x)
-    self._x, self._labels, self._shrinkage = x, labels, shrinkage
-    self._num_dims = num_dims
-    self._shares = np.bincount(labels) / n
-    self._means = float64.class_means(x, labels)
-    self._centred = x - self._means[labels]
-    within = self._centred.T @ self._centred / n
+  def __init__(
+    self,
+    examples: _Labelled,
+    block_of: _Examples,
+    shrinkage: float,
+    num_dims: int,
+  ):
+    n = len(examples.labels)
+    self._examples, self._block_of = examples, block_of
+    self._shrinkage, self._num_dims = shrinkage, num_dims
+    self._shares = examples.counts / n
+    self._means = examples.means(block_of)
+    within = examples.products(self._centred, self._centred) / n
     trace = np.trace(within)
     # Rounding keeps it invertible where nothing varies within a class.
     ridge = max(shrinkage * trace / num_dims, np.finfo(float).eps * trace) or 1
-    self._within = within
-    shrunk = (1 - shrinkage) * within + ridge * np.eye(x.shape[1])
+    shrunk = (1 - shrinkage) * within + ridge * np.eye(len(within))
     self._factor = scipy.linalg.cho_factor(shrunk, check_finite=False)
-    self._kernel = self._solve(self._means.T)  # [D, C]
+    self._kernel = self._solve(self._means.T)  # [K, C]
     bias = -0.5 * np.sum(self._means.T * self._kernel, axis=0)
-    logits = x @ self._kernel + bias + np.log(self._shares)
-    self.posterior = special.softmax(logits, axis=1)
+    bias = bias + np.log(self._shares)
+    self.posterior = examples.by_blocks(
+      lambda rows: special.softmax(block_of(rows) @ self._kernel + bias, axis=1)
+    )
+
+  def _centred(self, rows: slice) -> np.ndarray:
+    return self._block_of(rows) - self._means[self._examples.labels[rows]]
 
   def _solve(self, b: np.ndarray) -> np.ndarray:
     return scipy.linalg.cho_solve(self._factor, b, check_finite=False)
 
-  def pull_back(self, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  def pull_back(self, slopes_of: _Examples) -> tuple[np.ndarray, _Examples]:
     """Derivatives of a mean over examples, from those by the posterior.
 
     Args:
-      slopes: [N, C], N times the derivative by each posterior.
+      slopes_of: [B, C], N times the derivative by each posterior.
 
     Returns:
       N times the derivatives by the weights of the examples, [N], and by the
-      examples themselves, [N, D].
+      examples themselves, [B, K].
     """
-    n, labels, kernel = len(self._x), self._labels, self._kernel
-    p = self.posterior
-    logits = p * (slopes - np.sum(p * slopes, axis=1, keepdims=True))
+    labels, kernel = self._examples.labels, self._kernel
+    n = len(labels)
+
+    def logits_of(rows):
+      p, slopes = self.posterior[rows], slopes_of(rows)
+      return p * (slopes - np.sum(p * slopes, axis=1, keepdims=True))
+
+    logits = self._examples.by_blocks(logits_of)
     bias = logits.mean(axis=0)
-    by_kernel = self._x.T @ logits / n - 0.5 * bias * self._means.T
+    by_kernel = self._examples.products(
+      self._block_of, lambda rows: logits[rows]
+    )
+    by_kernel = by_kernel / n - 0.5 * bias * self._means.T
     solved = self._solve(by_kernel)
-    means = (solved - 0.5 * bias * kernel).T  # [C, D]
+    means = (solved - 0.5 * bias * kernel).T  # [C, K]
     shrunk = -0.5 * (solved @ kernel.T + kernel @ solved.T)
     within = (1 - self._shrinkage) * shrunk
     within += np.eye(len(shrunk)) * (
       self._shrinkage * np.trace(shrunk) / self._num_dims
     )
-    turned = self._centred @ within
-    shares = self._shares[labels]
-    weights = np.sum(turned * self._centred, axis=1)
-    weights += np.sum(means[labels] * self._centred, axis=1) / shares
-    weights += bias[labels] / shares
-    x = logits @ kernel.T + 2 * turned + means[labels] / shares[:, None]
-    return weights, x
+
+    def by_weights(rows):
+      own, centred = labels[rows], self._centred(rows)
+      weights = np.sum((centred @ within) * centred, axis=1)
+      weights += np.sum(means[own] * centred, axis=1) / self._shares[own]
+      return weights + bias[own] / self._shares[own]
+
+    def by_examples(rows):
+      own = labels[rows]
+      moved = logits[rows] @ kernel.T + 2 * self._centred(rows) @ within
+      return moved + means[own] / self._shares[own, None]
+
+    return self._examples.by_blocks(by_weights), by_examples
 
 
 def _challenge(
-  x: np.ndarray, labels: np.ndarray, shrinkage: float, num_dims: int
+  examples: _Labelled, block_of: _Examples, shrinkage: float, num_dims: int
 ) -> tuple[float, np.ndarray]:
   """The score and its influence function [N], at a shrinkage."""
-  rows = np.arange(len(x))
-  num_classes = int(labels.max()) + 1
-  first = _Analysis(x, labels, shrinkage, num_dims)
+  labels, counts = examples.labels, examples.counts
+  all_rows = np.arange(len(labels))
+  first = _Analysis(examples, block_of, shrinkage, num_dims)
   softened = special.softmax(first.posterior, axis=1)
-  share = softened[rows, labels][:, None]
-  means = float64.class_means(x, labels)
-  others = (means.sum(axis=0) - means) / (num_classes - 1)
-  challenged = share * x + (1 - share) * others[labels]
-  second = _Analysis(challenged, labels, shrinkage, num_dims)
-  values = second.posterior[rows, labels]
+  share = softened[all_rows, labels][:, None]
+  means = examples.means(block_of)
+  others = (means.sum(axis=0) - means) / (len(counts) - 1)
+
+  def challenged_of(rows):
+    kept = share[rows]
+    return kept * block_of(rows) + (1 - kept) * others[labels[rows]]
+
+  second = _Analysis(examples, challenged_of, shrinkage, num_dims)
+  values = second.posterior[all_rows, labels]
   # Back through both analyses.
-  members = float64.one_hot(labels)
-  influence, moved = second.pull_back(members)
-  by_share = np.sum(moved * (x - others[labels]), axis=1, keepdims=True)
-  slopes = by_share * share * (members - softened)
-  influence = values + influence + first.pull_back(slopes)[0]
-  by_others = members.T @ ((1 - share) * moved)  # [C, D]
-  by_means = (by_others.sum(axis=0) - by_others) / (num_classes - 1)
-  pulled = np.sum(by_means[labels] * (x - means[labels]), axis=1)
-  influence += pulled / np.bincount(labels)[labels]
+  influence, moved_of = second.pull_back(examples.members)
+
+  def slopes_of(rows):
+    away = block_of(rows) - others[labels[rows]]
+    by_share = np.sum(moved_of(rows) * away, axis=1, keepdims=True)
+    return by_share * share[rows] * (examples.members(rows) - softened[rows])
+
+  influence = values + influence + first.pull_back(slopes_of)[0]
+  by_others = examples.sums(lambda rows: (1 - share[rows]) * moved_of(rows))
+  by_means = (by_others.sum(axis=0) - by_others) / (len(counts) - 1)
+
+  def pulled_of(rows):
+    own = labels[rows]
+    pulls = by_means[own] * (block_of(rows) - means[own])
+    return np.sum(pulls, axis=1) / counts[own]
+
+  influence += examples.by_blocks(pulled_of)
   return float(values.mean()), influence
 
 
@@ -173,11 +262,19 @@ def sfda(
   labels = np.asarray(labels)
   # Less an offset, which moves no difference.
   shrinkage, changes = _shrinkage(float64.centre(features), labels)
-  x, num_dims = float64.spectrum(features).coordinates, features.shape[1]
-  score, influence = _challenge(x, labels, shrinkage, num_dims)
+  spectrum = float64.spectrum(features)
+  width = max(len(spectrum.values), 1)
+  blocks = tuple(float64.row_blocks(len(labels), width))
+  challenge = functools.partial(
+    _challenge,
+    _Labelled(labels, blocks),
+    spectrum.coordinates,
+    num_dims=features.shape[1],
+  )
+  score, influence = challenge(shrinkage)
   if changes.any():
     step = _STEP * shrinkage
-    other, _ = _challenge(x, labels, shrinkage - step, num_dims)
+    other, _ = challenge(shrinkage - step)
     influence = influence + (score - other) / step * changes
   return measure.Score(score, influence=influence)
 

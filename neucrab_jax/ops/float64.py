@@ -97,11 +97,23 @@ def standard(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
   Neither an offset nor a unit of the features then costs a kernel digits. The
   scale is a power of two, which rounds nothing.
   """
-  x = centre(features)
-  unit = np.frexp(_largest(x))[1]  # So that squares are finite.
-  np.ldexp(x, -unit, out=x)
-  unit = np.frexp(np.sqrt(np.sum(_sum_of_squares(x)) / x.size))[1]
-  return np.ldexp(x, -unit, out=x).astype(np.float32)
+  given = np.asarray(features)
+  blocks = tuple(row_blocks(*given.shape))
+  first = np.asarray(given[0], np.float64)
+  mean = sum(np.sum(given[rows] - first, axis=0) for rows in blocks)
+  mean = mean / len(given)
+
+  def centred(rows):
+    return given[rows] - first - mean
+
+  largest = max(_largest(centred(rows)) for rows in blocks)
+  unit = np.frexp(largest)[1]  # So that squares are finite.
+  squares = sum(np.sum(np.ldexp(centred(b), -unit) ** 2) for b in blocks)
+  unit += np.frexp(np.sqrt(squares / given.size))[1]
+  x = np.empty(given.shape, np.float32)
+  for rows in blocks:
+    x[rows] = np.ldexp(centred(rows), -unit)
+  return x
 
 
 def rank_tolerance(values: Float[np.ndarray, 'K'], size: int) -> float:
@@ -126,15 +138,21 @@ class Spectrum:
   left: np.ndarray
   values: np.ndarray
 
-  @property
-  def coordinates(self) -> np.ndarray:
-    """[N, K], X on its principal axes, X V; [N, 1] zeros if K is 0.
+  def coordinates(
+    self, rows: slice = slice(None), num_axes: int | None = None
+  ) -> np.ndarray:
+    """[B, K], some rows of X on its principal axes, X V; zeros if K is 0.
 
-    Made anew each time: it is as large as `left`, and one measure's own.
+    Made anew each time: all of it is as large as `left`.
+
+    Args:
+      rows: all if not given.
+      num_axes: the first so many alone, if there are as many.
     """
+    left = self.left[rows, :num_axes]
     if not len(self.values):
-      return np.zeros((len(self.left), 1))
-    return self.left * np.sqrt(self.values)
+      return np.zeros((len(left), 1))
+    return left * np.sqrt(self.values[:num_axes])
 
 
 def _is_offset(x: np.ndarray) -> bool:

@@ -163,6 +163,28 @@ def _fit(
   )
 
 
+def _standard(
+  given: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.floating | float]:
+  """Features of mean zero and mean variance one, as they were given.
+
+  By blocks, so that there is no copy in f64.
+
+  Returns:
+    [N, D], what was taken from them [D], and then divided by.
+  """
+  n, d = given.shape
+  blocks = tuple(float64.row_blocks(n, d))
+  first = np.asarray(given[0], np.float64)
+  mean = sum(np.sum(given[b] - first, axis=0) for b in blocks) / n
+  squares = sum(np.sum((given[b] - first - mean) ** 2) for b in blocks)
+  size = np.sqrt(squares / given.size) or 1.0
+  x = np.empty_like(given)
+  for rows in blocks:
+    x[rows] = (given[rows] - first - mean) / size
+  return x, first + mean, size
+
+
 def fit(
   features: Float[Array, 'N D'],
   labels: Int[Array, 'N'],
@@ -208,10 +230,7 @@ def fit(
       f'Expected weights of shape [{n}] or [S, {n}], got {weights.shape}.'
     )
   given = np.asarray(features)
-  x = float64.centre(given)
-  centre = np.asarray(given[0], np.float64) - x[0]
-  size = np.sqrt(np.mean(x**2)) or 1.0
-  x = (x / size).astype(given.dtype)
+  x, centre, size = _standard(given)
   one_hot = np.eye(num_classes, dtype=x.dtype)[np.asarray(labels)]
   found, classifier = (
     [],

@@ -52,12 +52,11 @@ def _preconditioner(
   n, d = x.shape
   weights = np.sum(p * (1 - p), axis=1, keepdims=True) / (p.shape[1] - 1)
   hessian = (x * weights).T @ x / np.float32(n)
-  hessian[np.diag_indices(d)] += l2
-  diagonal = np.diagonal(hessian)
+  diagonal = np.diagonal(hessian) + l2  # in f64: a penalty can be of any size
   floor = np.finfo(np.float32).eps * max(diagonal.max(), 1e-20)
   scale = 1 / np.sqrt(np.maximum(diagonal, floor))
-  hessian *= scale
-  hessian *= scale[:, None]
+  hessian *= scale.astype(np.float32)
+  hessian *= scale.astype(np.float32)[:, None]
   for jitter in _JITTERS:
     hessian[np.diag_indices(d)] = 1 + jitter
     try:
@@ -69,9 +68,12 @@ def _preconditioner(
     factor = scipy.linalg.cho_factor(np.eye(d, dtype=np.float32))
 
   def divide(gradient):
-    scaled = (gradient * scale).T.astype(np.float32)
-    solved = scipy.linalg.cho_solve(factor, scaled, check_finite=False)
-    return solved.T.astype(np.float64) * scale
+    scaled = (gradient * scale).T
+    size = np.abs(scaled).max() or 1.0
+    solved = scipy.linalg.cho_solve(
+      factor, (scaled / size).astype(np.float32), check_finite=False
+    )
+    return solved.T.astype(np.float64) * scale * size
 
   return divide
 

@@ -10,7 +10,7 @@ Axes: N examples, D features, k kept components, R = min(N, D).
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -160,14 +160,23 @@ def _on_host(*arrays) -> bool:
   return jax.default_backend() == 'cpu' and not blocks.is_traced(*arrays)
 
 
-def _centre_on_host(x: np.ndarray, mean: np.ndarray) -> tuple:
-  """(x − mean) / scale, with the scale that makes its largest entry one."""
+def _centre_on_host(
+  x: np.ndarray, mean: np.ndarray
+) -> tuple[np.ndarray | np.floating | float, Iterator[tuple]]:
+  """(x − mean) / scale, with the scale that makes its largest entry one.
+
+  Returns:
+    The scale, and some rows at a time with what is there, in the precision of
+    `x`.
+  """
   scale = max(np.max(x.max(0) - mean), np.max(mean - x.min(0))) or 1
-  centred = np.empty_like(x)
-  for start in range(0, len(x), _HOST_ROWS):
-    rows = slice(start, start + _HOST_ROWS)
-    centred[rows] = (x[rows] - mean) / scale  # in f64
-  return centred, scale
+
+  def centred():
+    for start in range(0, len(x), _HOST_ROWS):
+      rows = slice(start, start + _HOST_ROWS)
+      yield rows, ((x[rows] - mean) / scale).astype(x.dtype)  # from f64
+
+  return scale, centred()
 
 
 def _decompose_on_host(
@@ -176,7 +185,9 @@ def _decompose_on_host(
   """As `_decompose`, without padding, and only [D, k] components."""
   n, d = x.shape
   mean = np.asarray(np.mean(x, axis=0, dtype=np.float64))
-  centred, _ = _centre_on_host(x, mean)
+  centred = np.empty_like(x)
+  for rows, block in _centre_on_host(x, mean)[1]:
+    centred[rows] = block
   wide = d > n
   gram = centred @ centred.T if wide else centred.T @ centred
   with one_lapack_thread():
@@ -261,10 +272,12 @@ def _project(x: jax.Array, mean: jax.Array, components: jax.Array):
 
 
 def _project_on_host(x: np.ndarray, mean: np.ndarray, components: np.ndarray):
-  centred, scale = _centre_on_host(x, mean.astype(np.float64))
+  scale, centred = _centre_on_host(x, mean.astype(np.float64))
   limit = np.finfo(x.dtype).max
-  z = np.clip(scale * (centred @ components), -limit, limit)  # in f64
-  return z.astype(x.dtype)
+  z = np.empty((len(x), components.shape[1]), x.dtype)
+  for rows, block in centred:
+    z[rows] = np.clip(scale * (block @ components), -limit, limit)  # in f64
+  return z
 
 
 def transform(

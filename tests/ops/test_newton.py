@@ -82,7 +82,7 @@ def test_features_that_are_all_equal_have_the_shares_of_the_classes():
   np.testing.assert_allclose(p[0], [1 / 2, 1 / 3, 1 / 6], atol=1e-6)
 
 
-@pytest.mark.parametrize('unit', [2.0**-60, 2.0**60])
+@pytest.mark.parametrize('unit', [2.0**-120, 2.0**-60, 2.0**60])
 def test_the_unit_moves_into_the_kernel(unit):
   x, labels = make(60, 4), np.arange(60) % 3
   found = newton.fit(x, labels, l2=0.1, **OPTIONS)
@@ -95,3 +95,10 @@ def test_it_says_where_it_was_stopped():
   found = newton.fit(x, labels, l2=1e-3, **OPTIONS | {'max_iterations': 2})
   assert not found.converged
   assert found.num_iterations == 2
+
+
+def test_a_penalty_beyond_f32_leaves_the_bias_alone():
+  x, labels = make(60, 4), np.arange(60) % 3
+  found = newton.fit(x, labels, l2=1e60, **OPTIONS)
+  assert found.converged
+  assert np.abs(found.kernel).max() < 1e-59
