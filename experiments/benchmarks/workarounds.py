@@ -22,6 +22,7 @@ import jaxlib
 import numpy as np
 
 from neucrab_jax.models import depthwise, pooling, slim
+from neucrab_jax.models.pytorch import activations
 from neucrab_jax.ops import blocks, distances
 
 # Less than this to gain, and the plain operation is the better one to read.
@@ -34,12 +35,25 @@ _CONV = {
 }
 
 
-def _plain_conv(x, kernel):
-  return jax.lax.conv_general_dilated(x, kernel, (1, 1), 'SAME', **_CONV)
+def _plain_conv(x, kernel, stride=1):
+  return jax.lax.conv_general_dilated(
+    x, kernel, (stride, stride), 'SAME', **_CONV
+  )
 
 
-def _convolve(x, kernel):
-  return slim.convolve(x, kernel, (1, 1), 'SAME', **_CONV)
+def _convolve(x, kernel, stride=1):
+  return slim.convolve(x, kernel, (stride, stride), 'SAME', **_CONV)
+
+
+def _gated(relu):
+  """A depthwise convolution, a gate by its means, and a 1×1 convolution."""
+
+  def apply(x, kernel, matrix):
+    y = relu(depthwise.shifted(x, kernel, stride=1))
+    gate = jnp.clip(jnp.mean(y, (1, 2), keepdims=True), 0, 1)
+    return jnp.matmul(y * gate, matrix, precision=slim.PRECISION)
+
+  return apply
 
 
 def _plain_nearest(x, centroids):
@@ -59,6 +73,16 @@ WORKAROUNDS: dict[str, tuple[Callable, Callable, tuple]] = {
   ),
   'slim: a 1×1 convolution by a matmul': (
     _convolve, _plain_conv, ((4, 28, 28, 256), (1, 1, 256, 128)),
+  ),
+  'slim: a colour more than there are': (
+    functools.partial(_convolve, stride=2),
+    functools.partial(_plain_conv, stride=2),
+    ((4, 224, 224, 3), (3, 3, 3, 32)),
+  ),
+  'activations: a choice, not a maximum': (
+    _gated(activations.relu),
+    _gated(nn.relu),
+    ((4, 28, 28, 120), (5, 5, 120, 1), (120, 40)),
   ),
   'depthwise: shifted multiply-adds': (
     functools.partial(depthwise.shifted, stride=1),

@@ -27,9 +27,17 @@ _CASES = [
 @pytest.mark.parametrize(('size', 'padding'), _CASES)
 @pytest.mark.parametrize('stride', [1, 2])
 def test_convolve_and_its_gradients_are_those_of_lax(size, stride, padding):
+  _check(size, stride, padding, channels=4)
+
+
+def test_a_convolution_of_colours_is_that_of_lax():
+  _check((3, 3), 2, ((1, 1), (0, 1)), channels=3)
+
+
+def _check(size, stride, padding, *, channels):
   rng = np.random.default_rng(0)
-  x = rng.normal(size=(2, 7, 8, 4)).astype('f4')
-  kernel = rng.normal(size=(*size, 4, 20)).astype('f4')
+  x = rng.normal(size=(2, 7, 8, channels)).astype('f4')
+  kernel = rng.normal(size=(*size, channels, 20)).astype('f4')
 
   def with_gradients(convolve):
     @jax.jit

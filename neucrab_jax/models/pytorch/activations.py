@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from neucrab_jax.typing import Array
 
@@ -12,6 +13,16 @@ Activation = Callable[[Any], Any]
 
 # Of a GELU by a sigmoid, as OpenAI's CLIP has it.
 _QUICK = 1.702
+
+
+def relu(x: Array) -> Any:
+  """As `nn.relu`, with its numbers and its gradient.
+
+  Of a maximum, XLA for CPUs computes the depthwise convolution before it twice
+  where squeeze-and-excite reads it twice; not of a choice, which reads it twice
+  itself. So with jaxlib 0.10, a twentieth of a MobileNet-v3.
+  """
+  return jnp.where(x <= 0, 0, x)
 
 
 def gelu(x: Array) -> Any:
@@ -41,7 +52,7 @@ BY_NAME: Mapping[str, Activation] = {
   'gelu_new': gelu_tanh,
   'gelu_tanh': gelu_tanh,
   'quick_gelu': quick_gelu,
-  'relu': nn.relu,
+  'relu': relu,
   'relu6': nn.relu6,
   'silu': nn.silu,
   'swish': nn.silu,
