@@ -13,7 +13,7 @@ from neucrab_jax.ops import float64, linear, newton
 from neucrab_jax.typing import Array
 
 _EPSILON = 1e-10
-_GRADIENT_TOLERANCE = 1e-7
+_GRADIENT_TOLERANCE = 1e-6
 
 
 def pactran_gaussian(

@@ -17,9 +17,9 @@ Reference:
 from collections.abc import Callable
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Float, Int
 from scipy import special
+from scipy.linalg import lapack
 
 from neucrab_jax.ops import blocks, float64
 from neucrab_jax.ops.linear import Linear
@@ -39,6 +39,24 @@ _MOST_PRODUCTS = 100
 _JITTERS = (1e-6, 1e-4, 1e-2)
 
 
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+  """Of [D, D] f32 with ones on the diagonal, that rounding left indefinite.
+
+  Explicit, as SciPy lets no other thread go on while it solves, and there are
+  hundreds of right-hand sides one after the other.
+  """
+  d = len(matrix)
+  for jitter in _JITTERS:
+    matrix[np.diag_indices(d)] = 1 + jitter
+    # The stubs lack LAPACK's routines.
+    factor, failed = lapack.spotrf(matrix, lower=1)  # pyright: ignore
+    if not failed:
+      inverse, _ = lapack.spotri(factor, lower=1)  # pyright: ignore
+      lower = np.tril(inverse)
+      return lower + np.tril(lower, -1).T
+  return np.eye(d, dtype=np.float32)
+
+
 def _preconditioner(
   x: np.ndarray, p: np.ndarray, l2: np.ndarray
 ) -> Callable[[np.ndarray], np.ndarray]:
@@ -49,31 +67,22 @@ def _preconditioner(
     p: [N, C] f32, the probabilities of the classes.
     l2: [D], the penalty.
   """
-  n, d = x.shape
-  weights = np.sum(p * (1 - p), axis=1, keepdims=True) / (p.shape[1] - 1)
-  hessian = (x * weights).T @ x / np.float32(n)
+  count = len(p) * (p.shape[1] - 1)
+  weights = np.sum(p * (1 - p), axis=1, keepdims=True) / count
+  weighted = x * np.sqrt(weights)
+  hessian = weighted.T @ weighted
   diagonal = np.diagonal(hessian) + l2  # in f64: a penalty can be of any size
   floor = np.finfo(np.float32).eps * max(diagonal.max(), 1e-20)
   scale = 1 / np.sqrt(np.maximum(diagonal, floor))
   hessian *= scale.astype(np.float32)
   hessian *= scale.astype(np.float32)[:, None]
-  for jitter in _JITTERS:
-    hessian[np.diag_indices(d)] = 1 + jitter
-    try:
-      factor = scipy.linalg.cho_factor(hessian, check_finite=False)
-      break
-    except np.linalg.LinAlgError:
-      continue
-  else:
-    factor = scipy.linalg.cho_factor(np.eye(d, dtype=np.float32))
+  inverse = _inverse(hessian)
 
   def divide(gradient):
-    scaled = (gradient * scale).T
+    scaled = gradient * scale
     size = np.abs(scaled).max() or 1.0
-    solved = scipy.linalg.cho_solve(
-      factor, (scaled / size).astype(np.float32), check_finite=False
-    )
-    return solved.T.astype(np.float64) * scale * size
+    solved = (scaled / size).astype(np.float32) @ inverse
+    return solved.astype(np.float64) * scale * size
 
   return divide
 
