@@ -57,6 +57,7 @@ _SIGLIP = {
   'global_pool': 'map',
 }
 _DINO_V2 = {**_VIT, 'norm_eps': 1e-6, 'global_pool': 'token_and_mean'}
+_MOBILENET = {'act_layer': 'relu6', 'norm_eps': 1e-3, 'tf_padding': True}
 _DEFAULTS: dict[str, dict[str, Any]] = {
   'vit': _VIT,
   'deit': _VIT,
@@ -72,7 +73,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
   'swin': {'act_layer': 'gelu', 'norm_eps': 1e-5, 'drop_path_rate': 0.1},
   'resnet': {'act_layer': 'relu'},
   'regnet': {'act_layer': 'relu'},
-  'mobilenet_v2': {'act_layer': 'relu6', 'norm_eps': 1e-3, 'tf_padding': True},
+  'mobilenet_v1': _MOBILENET,
+  'mobilenet_v2': _MOBILENET,
   'efficientnet': {'act_layer': 'silu', 'norm_eps': 1e-3, 'tf_padding': True},
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of transformers' MobileNet-v2 and EfficientNet, as timm has them.
+"""Names of transformers' MobileNets and EfficientNet, as timm has them.
 
 There the blocks of all stages are counted through, and a block's layers have
 other names by whether something comes before its depthwise convolution.
@@ -10,13 +10,19 @@ from collections.abc import Mapping
 
 Shape = tuple[int, ...]
 
-# How many blocks are in each stage of MobileNet-v2, after the stem's.
-_DEPTHS = (2, 3, 4, 3, 3, 1)
-_STAGES = tuple(
-  (stage, block)
-  for stage, depth in enumerate(_DEPTHS, start=1)
-  for block in range(depth)
-)
+
+def _places(depths: tuple[int, ...], first: int) -> tuple[tuple[int, int], ...]:
+  """Stage and number there of each block, of so many in each stage."""
+  return tuple(
+    (stage, block)
+    for stage, depth in enumerate(depths, start=first)
+    for block in range(depth)
+  )
+
+
+# Of MobileNet-v2, the first stage is the stem's.
+_BLOCKS = _places((2, 3, 4, 3, 3, 1), 1)
+_BLOCKS_V1 = _places((1, 2, 2, 6, 2), 0)
 
 # The stages of an EfficientNet, whose strides no shape tells.
 _NUM_STAGES = 7
@@ -70,10 +76,28 @@ def _of_mobilenet(name: str) -> str:
   if layer in _MOBILENET:
     return f'{_MOBILENET[layer][place]}.{leaf}'
   found = re.fullmatch(r'layer\.(\d{1,2})\.(\w+)', layer)
-  if not found or found[2] not in _RESIDUAL or int(found[1]) >= len(_STAGES):
+  if not found or found[2] not in _RESIDUAL or int(found[1]) >= len(_BLOCKS):
     return name
-  stage, block = _STAGES[int(found[1])]
+  stage, block = _BLOCKS[int(found[1])]
   return f'blocks.{stage}.{block}.{_RESIDUAL[found[2]][place]}.{leaf}'
+
+
+def _of_mobilenet_v1(name: str) -> str:
+  scope, _, leaf = name.rpartition('.')
+  layer, _, kind = scope.rpartition('.')
+  if kind not in _KINDS:
+    return name
+  place = _KINDS.index(kind)
+  if layer == 'conv_stem':
+    return f'{("conv_stem", "bn1")[place]}.{leaf}'
+  found = re.fullmatch(r'layer\.(\d{1,2})', layer)
+  if not found or int(found[1]) >= 2 * len(_BLOCKS_V1):
+    return name
+  # A depthwise convolution and one of 1×1, in turns.
+  number, second = divmod(int(found[1]), 2)
+  stage, block = _BLOCKS_V1[number]
+  own = (('conv_dw', 'bn1'), ('conv_pw', 'bn2'))[second][place]
+  return f'blocks.{stage}.{block}.{own}.{leaf}'
 
 
 def _stages(shapes: Mapping[str, Shape]) -> list[tuple[int, int]]:
@@ -127,7 +151,7 @@ def rename(shapes: Mapping[str, Shape], kind: str) -> dict[str, str]:
 
   Args:
     shapes: of the stored variables.
-    kind: 'mobilenet_v2' or 'efficientnet'.
+    kind: 'mobilenet_v1', 'mobilenet_v2' or 'efficientnet'.
 
   Returns:
     By stored name; what is not known keeps its own.
@@ -136,6 +160,8 @@ def rename(shapes: Mapping[str, Shape], kind: str) -> dict[str, str]:
     ValueError: if an EfficientNet has other stages than they all have.
   """
   plain = {name: name.removeprefix(f'{kind}.') for name in shapes}
+  if kind == 'mobilenet_v1':
+    return {name: _of_mobilenet_v1(own) for name, own in plain.items()}
   if kind == 'mobilenet_v2':
     return {name: _of_mobilenet(own) for name, own in plain.items()}
   inside = {own: shapes[name] for name, own in plain.items()}

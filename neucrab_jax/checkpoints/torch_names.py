@@ -14,7 +14,7 @@ import numpy as np
 from neucrab_jax.checkpoints import torch_mobile_names
 
 # Types of models whose names are no matter of single names.
-_MOBILE = ('mobilenet_v2', 'efficientnet')
+_MOBILE = ('mobilenet_v1', 'mobilenet_v2', 'efficientnet')
 
 Shape = tuple[int, ...]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MobileNet-v2 and EfficientNet of transformers are those of timm."""
+"""MobileNets and EfficientNet of transformers are those of timm."""
 
 import numpy as np
 import pytest
@@ -66,6 +66,27 @@ def mobilenet():
       given, layer = made, layer + 1
   conv('conv_head', 'bn2', 'conv_1x1', (WIDEST, given, 1, 1))
   both.head(WIDEST)
+  return both
+
+
+def mobilenet_v1():
+  both = Both()
+
+  def conv(timm, norm, hf, shape):
+    both.add(f'{timm}.weight', f'mobilenet_v1.{hf}.convolution.weight', shape)
+    both.norm(norm, f'mobilenet_v1.{hf}.normalization', shape[0])
+
+  conv('conv_stem', 'bn1', 'conv_stem', (4, 3, 3, 3))
+  given, layer = 4, 0
+  for stage, depth in enumerate((1, 2, 2, 6, 2)):
+    made = 6 + 2 * stage
+    for number in range(depth):
+      block, depthwise = f'blocks.{stage}.{number}', (given, 1, 3, 3)
+      conv(f'{block}.conv_dw', f'{block}.bn1', f'layer.{layer}', depthwise)
+      pointwise = (made, given, 1, 1)
+      conv(f'{block}.conv_pw', f'{block}.bn2', f'layer.{layer + 1}', pointwise)
+      given, layer = made, layer + 2
+  both.head(given)
   return both
 
 
@@ -157,6 +178,15 @@ PRETRAINED = {
       },
     ),
     (
+      mobilenet_v1,
+      'mobilenetv1_100',
+      {
+        'model_type': 'mobilenet_v1',
+        'tf_padding': False,
+        'layer_norm_eps': 1e-5,
+      },
+    ),
+    (
       efficientnet,
       'tf_efficientnet_b0',
       {'model_type': 'efficientnet', 'hidden_act': 'silu'},
@@ -194,6 +224,9 @@ def test_what_is_not_known_keeps_its_name():
   found = torch_mobile_names.rename(dict.fromkeys(names, (1,)), 'mobilenet_v2')
   assert found == {name: name for name in names}
   shapes = {n: v.shape for n, v in efficientnet().hf.items()}
+  names = ['conv_stem.x.weight', 'layer.26.convolution.weight', 'x.weight']
+  found = torch_mobile_names.rename(dict.fromkeys(names, (1,)), 'mobilenet_v1')
+  assert found == {name: name for name in names}
   odd = ['encoder.blocks.99.x.weight', 'encoder.blocks.0.x.weight', 'x.weight']
   shapes |= dict.fromkeys(odd, (1,))
   found = torch_mobile_names.rename(shapes, 'efficientnet')
@@ -210,8 +243,8 @@ def test_what_is_not_known_keeps_its_name():
     ),
     (
       lambda: mobilenet().hf,
-      {'model_type': 'mobilenet_v1'},
-      "'mobilenet_v1' is not supported.*Export any other network as ONNX",
+      {'model_type': 'mobilevit'},
+      "'mobilevit' is not supported.*Export any other network as ONNX",
     ),
     (
       lambda: efficientnet(6).hf,

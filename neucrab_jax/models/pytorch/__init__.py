@@ -40,9 +40,10 @@ _FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
   ),
   'efficientnet': (
     r'(test_efficientnet|(tf_)?efficientnet_(b\d|l2|lite\d|e[sml])(_pruned)?'
-    r'|(tf_)?efficientnetv2_(?!.*gn).*|mobilenetv2_\d+d?'
+    r'|(tf_)?efficientnetv2_(?!.*gn).*|mobilenetv1_\d+h?'
+    r'|mobilenetv2_\d+d?'
     r'|(tf_)?mobilenetv3_(rw|(small|large)_(minimal_)?\d+d?))',
-    ('mobilenet_v2', 'efficientnet'),
+    ('mobilenet_v1', 'mobilenet_v2', 'efficientnet'),
   ),
   'swin': (r'swin_(tiny|small|base|large|s3).*', ('swin',)),
   'regnet': (r'regnet[xy]_.*', ('regnet',)),

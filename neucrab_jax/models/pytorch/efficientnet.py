@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EfficientNet of version 1 and 2 and Lite, MobileNet of version 2 and 3.
+"""EfficientNet of version 1 and 2 and Lite, MobileNet of version 1 to 3.
 
 Modules are named after timm's scopes. Weights that TensorFlow trained, `tf_…`,
 have its padding and its BatchNorm.
@@ -7,8 +7,8 @@ have its padding and its BatchNorm.
 Axes: B batch, H, W space, D features, Z classes.
 
 Reference: Tan and Le, "EfficientNet", ICML 2019, and "EfficientNetV2", ICML
-2021; Sandler et al., "MobileNetV2", CVPR 2018; Howard et al., "Searching for
-MobileNetV3", ICCV 2019.
+2021; Howard et al., "MobileNets", arXiv:1704.04861; Sandler et al.,
+"MobileNetV2", CVPR 2018; Howard et al., "Searching for MobileNetV3", ICCV 2019.
 """
 
 import flax.linen as nn
@@ -29,6 +29,7 @@ _OUTPUT_STRIDE = 32
 # Strides of the stages, which no shape tells; of as many as there are.
 _STRIDES = (1, 2, 2, 2, 1, 2, 1)
 _STRIDES_V3_SMALL = (2, 2, 2, 1, 2, 1)
+_STRIDES_V1 = (1, 2, 2, 2, 2)
 
 # The stages of MobileNet-v3 with ReLU.
 _RELU_LARGE, _RELU_SMALL = 3, 2
@@ -40,7 +41,7 @@ class EfficientNet(nn.Module):
   Attributes:
     stem: its convolution.
     stages: the blocks of each.
-    last: the convolution before the head.
+    last: the convolution before the head, or None.
     activation: of stem and last convolution, a name of `activations.BY_NAME`.
     style: of all blocks.
     pools_first: whether the last convolution is behind the pool, without
@@ -53,7 +54,7 @@ class EfficientNet(nn.Module):
 
   stem: mobile_blocks.Layer
   stages: tuple[tuple[mobile_blocks.Block, ...], ...]
-  last: mobile_blocks.Layer
+  last: mobile_blocks.Layer | None
   activation: str
   style: mobile_blocks.Style
   pools_first: bool = False
@@ -96,7 +97,8 @@ class EfficientNet(nn.Module):
       x = activations.BY_NAME[self.activation](self._pooled(x))
       features = x
     else:
-      x = self._conv_norm(x, self.last, 'bn2', train=train)
+      if self.last is not None:
+        x = self._conv_norm(x, self.last, 'bn2', train=train)
       features = jnp.mean(x, axis=(1, 2))
     logits = layers.head(
       features,
@@ -108,6 +110,7 @@ class EfficientNet(nn.Module):
     return outputs.Outputs(features, logits)
 
   def _pooled(self, x: Float[Array, 'B C']) -> Array:
+    assert self.last is not None
     return layers.Dense(self.last.features, name=self.last.name)(x)
 
 
@@ -123,7 +126,7 @@ def _activations(layout: Layout, count: int) -> tuple[str, list[str]]:
     return 'hard_swish', ['relu'] * few + ['hard_swish'] * (count - few)
   elif 'minimal' in name or name.endswith(('_es', '_em', '_el')):
     whole = 'relu'  # MobileNet-v3 minimal, and EfficientNet for the edge.
-  elif 'lite' in name or 'mobilenetv2' in name:
+  elif 'lite' in name or 'mobilenetv2' in name or 'mobilenetv1' in name:
     whole = 'relu6'
   else:
     whole = 'silu'
@@ -146,7 +149,9 @@ def build(layout: Layout) -> EfficientNet:
     if stride != _OUTPUT_STRIDE:
       raise UnsupportedError(f'{name!r} with output_stride {stride!r}')
   count = layout.count('blocks.')
+  is_v1 = name == 'mobilenet_v1' or 'mobilenetv1' in name
   strides = _STRIDES_V3_SMALL if is_v3 and 'small' in name else _STRIDES
+  strides = _STRIDES_V1 if is_v1 else strides
   if not 0 < count <= len(strides):
     raise ValueError(f'it has {count} stages, not from 1 to {len(strides)}')
   activation, activations = _activations(layout, count)
@@ -157,11 +162,16 @@ def build(layout: Layout) -> EfficientNet:
         f'blocks.{stage}.{number}',
         activation=activations[stage],
         stride=1 if number else strides[stage],
+        plain=is_v1,
       )
       for number in range(layout.count(f'blocks.{stage}.'))
     )
     for stage in range(count)
   )
+  last = None
+  if 'conv_head.weight' in layout or not is_v1:
+    width = layout.width('conv_head.weight')
+    last = mobile_blocks.Layer('conv_head', width)
   return EfficientNet(
     stem=mobile_blocks.Layer(
       'conv_stem',
@@ -170,7 +180,7 @@ def build(layout: Layout) -> EfficientNet:
       stride=2,
     ),
     stages=stages,
-    last=mobile_blocks.Layer('conv_head', layout.width('conv_head.weight')),
+    last=last,
     activation=activation,
     style=mobile_blocks.Style(
       epsilon=epsilon,

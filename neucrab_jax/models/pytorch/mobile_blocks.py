@@ -64,11 +64,13 @@ class Block:
     activation: a name of `activations.BY_NAME`.
     squeeze_excite: hidden channels of it; 0 without. It comes before the last
       convolution.
+    adds: whether the input is added, where it is of the same shape.
   """
 
   layers: tuple[Layer, ...]
   activation: str
   squeeze_excite: int = 0
+  adds: bool = True
 
 
 class ConvNorm(nn.Module):
@@ -125,13 +127,28 @@ class MobileBlock(nn.Module):
       conv = ConvNorm(layer, block.activation, style, self.decay, f'bn{number}')
       nn.share_scope(self, conv)
       y = conv(y, train=train)
-    if y.shape != x.shape:
+    if y.shape != x.shape or not block.adds:
       return y
     return x + layers.StochasticDepth(self.stochastic_depth)(y, train=train)
 
 
-def read(layout: Layout, scope: str, *, activation: str, stride: int) -> Block:
+def read(
+  layout: Layout,
+  scope: str,
+  *,
+  activation: str,
+  stride: int,
+  plain: bool = False,
+) -> Block:
   """The block of a scope.
+
+  Args:
+    layout: of the network.
+    scope: of the block.
+    activation: a name of `activations.BY_NAME`.
+    stride: of the block.
+    plain: whether it is of MobileNet-v1, where an activation follows all
+      convolutions, and nothing is added.
 
   Raises:
     ValueError: if its variables are of none.
@@ -156,10 +173,10 @@ def read(layout: Layout, scope: str, *, activation: str, stride: int) -> Block:
       found = [layer('conv_pw'), layer('conv_dw', strided=True)]
     found.append(layer('conv_pwl', active=False))
   elif f'{scope}.conv_dw.weight' in layout:
-    found = [layer('conv_dw', strided=True), layer('conv_pw', active=False)]
+    found = [layer('conv_dw', strided=True), layer('conv_pw', active=plain)]
   else:
     found = [layer('conv', strided=True)]
   hidden = 0
   if layout.has(f'{scope}.se'):
     hidden = layout.width(f'{scope}.se.conv_reduce.weight')
-  return Block(tuple(found), activation, hidden)
+  return Block(tuple(found), activation, hidden, adds=not plain)
