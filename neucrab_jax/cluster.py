@@ -13,6 +13,8 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
+
 from neucrab_jax import interruption, spelling
 
 # How often Ray runs a piece again whose process or node died.
@@ -109,6 +111,12 @@ def _environment() -> dict[str, str]:
     for name, value in os.environ.items()
     if name.startswith(_PASSED_ON)
   }
+  # What the command has compiled, or another worker. A node without that folder
+  # makes it, or does without.
+  if cache := jax.config.jax_compilation_cache_dir:
+    least = jax.config.jax_persistent_cache_min_compile_time_secs
+    passed['JAX_COMPILATION_CACHE_DIR'] = cache
+    passed['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = str(least)
   # Where this package is imported from, which need not be installed.
   source = str(pathlib.Path(__file__).parents[1])
   paths = [source, os.environ.get('PYTHONPATH', '')]

@@ -6,6 +6,7 @@ import pickle
 import sys
 import types
 
+import jax
 import pytest
 
 from neucrab_jax import cluster
@@ -110,6 +111,18 @@ def test_a_cluster_gives_the_same_ranking(ray, config, top, tmp_path):
   # And the records beside it, from which a ranking is read.
   names = {file.name for file in (tmp_path / 'there' / 'scores').iterdir()}
   assert names == {'a.json', 'b.json', 'c.json'}
+
+
+def test_workers_keep_compiled_programs_where_the_command_does(ray, tmp_path):
+  before = jax.config.jax_compilation_cache_dir
+  jax.config.update('jax_compilation_cache_dir', str(tmp_path))
+  try:
+    with cluster.connected('local'):
+      (options,) = ray.began
+  finally:
+    jax.config.update('jax_compilation_cache_dir', before)
+  passed = options['runtime_env']['env_vars']
+  assert passed['JAX_COMPILATION_CACHE_DIR'] == str(tmp_path)
 
 
 def test_what_is_lost_too_often_fails_alone(ray, config, tmp_path):
