@@ -113,8 +113,9 @@ def _environment() -> dict[str, str]:
   }
   # What the command has compiled, or another worker. A node without that folder
   # makes it, or does without.
-  if cache := jax.config.jax_compilation_cache_dir:
-    least = jax.config.jax_persistent_cache_min_compile_time_secs
+  settings = jax.config.values
+  if cache := settings['jax_compilation_cache_dir']:
+    least = settings['jax_persistent_cache_min_compile_time_secs']
     passed['JAX_COMPILATION_CACHE_DIR'] = cache
     passed['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = str(least)
   # Where this package is imported from, which need not be installed.

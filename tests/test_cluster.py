@@ -114,7 +114,7 @@ def test_a_cluster_gives_the_same_ranking(ray, config, top, tmp_path):
 
 
 def test_workers_keep_compiled_programs_where_the_command_does(ray, tmp_path):
-  before = jax.config.jax_compilation_cache_dir
+  before = jax.config.values['jax_compilation_cache_dir']
   jax.config.update('jax_compilation_cache_dir', str(tmp_path))
   try:
     with cluster.connected('local'):
