@@ -243,7 +243,7 @@ MEASURE = measure.Measure(
     'variant': tuple(_VARIANTS),
     'energy': (0.0, 1.0),
     'components_per_class': (1, None),
-    'num_seeds': (3, None),
+    'num_seeds': (2, None),
     'max_iterations': (1, None),
     'tolerance': (0.0, None),
   },

@@ -192,7 +192,8 @@ def place(
   if example_weights is None:
     example_weights = np.ones(n, jnp.result_type(float))
   num_devices = 1 if devices is None else len(devices)
-  shape = block_shape(n, width, num_devices)
+  # The examples' moments are made for a block, too.
+  shape = block_shape(n, max(width, bucket(d)), num_devices)
   # Examples and dimensions at once: each padding by itself is a copy.
   padded = pad(as_float(x), (shape[0] * shape[1], bucket(d)))
   placed = padded.reshape(*shape, bucket(d))

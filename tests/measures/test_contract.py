@@ -255,7 +255,7 @@ def test_unknown_option_names_the_nearest(problem):
     ('energy', 1.5, 'from 0.0 to 1.0, not 1.5'),
     ('energy', float('nan'), 'not nan'),
     ('energy', 'most', "float, not 'most'"),
-    ('num_seeds', 2, 'at least 3, not 2'),
+    ('num_seeds', 1, 'at least 2, not 1'),
     ('num_seeds', 3.5, 'int, not 3.5'),
     ('components_per_class', True, 'int, not True'),
     ('variant', 'papr', "mean 'paper'"),
