@@ -68,6 +68,9 @@ NETWORKS = {
 _RESTORED = 'resnet_v1_101'
 _MOST_SECONDS, _MOST_MEMORY = 5.0, 2.5
 
+# Seconds before each call.
+_REST = 0.3
+
 _ROW = '{:22} {:>5} {:>10} {:>10} {:>7} {:>8} {:>9}'
 
 
@@ -173,8 +176,13 @@ def _compete(
   }
   seconds, peak = {peer: [] for peer in peers}, {}
   # The first turn waits for compilations, and counts for neither.
+  rng = np.random.default_rng(0)
   for turn in range(repeats + 1):
-    for peer, process in processes.items():
+    # In another order each time, and after a rest: threads of who was before
+    # spin on for a while, always to the cost of the same one else.
+    for place in rng.permutation(len(peers)):
+      peer, process = peers[place], processes[peers[place]]
+      time.sleep(_REST)
       process.stdin.write('\n')
       process.stdin.flush()
       taken, peak[peer] = json.loads(process.stdout.readline())
