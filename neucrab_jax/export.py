@@ -8,8 +8,10 @@ r"""Writes networks of other frameworks as ONNX files, to be ranked.
       "resize_method": "bilinear"}'
 
 and then `--config.checkpoints='models/*.onnx'` ranks them. Each file has a free
-batch, its features and logits, and how its images are prepared, and is compared
-with the original on two images. Needs `pip install '.[export]'`.
+batch, its features and logits, and how its images are prepared. Those of timm,
+PyTorch and Keras are compared with the original on two images. NODE, behind a
+file of TensorFlow, says what the features are where no classifier is found.
+Needs `pip install '.[export]'`.
 
 Exit status: 0 if all were written, 1 if some failed, 2 if the input was bad,
 130 after Ctrl-C.
@@ -36,8 +38,8 @@ _WEIGHTS = flags.DEFINE_string(
 )
 _TORCH = flags.DEFINE_string('torch', '', 'FILE:FUNCTION that gives a module.')
 _KERAS = flags.DEFINE_string('keras', '', 'A .keras or .h5 file.')
-_SAVED_MODEL = flags.DEFINE_string('saved_model', '', 'A folder.')
-_TFLITE = flags.DEFINE_string('tflite', '', 'A .tflite file.')
+_SAVED_MODEL = flags.DEFINE_string('saved_model', '', 'A folder[#NODE].')
+_TFLITE = flags.DEFINE_string('tflite', '', 'A .tflite file[#NODE].')
 _PREPROCESSING = flags.DEFINE_string(
   'preprocessing', '', 'JSON, for files of Keras and TensorFlow.'
 )
@@ -91,9 +93,8 @@ def _jobs() -> dict[str, _Job]:
       if kind == 'keras'
       else functools.partial(exporters.from_tensorflow, kind)
     )
-    jobs[pathlib.Path(source).stem] = functools.partial(
-      make, source, prepared=prepared
-    )
+    name = pathlib.Path(source.partition(exporters.CHOICE)[0]).stem
+    jobs[name] = functools.partial(make, source, prepared=prepared)
   if not jobs:
     raise ValueError(
       'Nothing is to be exported. Give --timm, --torch, --keras, '
@@ -119,9 +120,12 @@ def main(argv: list[str]) -> int:
           _say(f'{name}: {type(error).__name__}: {error}')
           status = command_line.FAILED
           continue
+        error = 'not compared with'
+        if made.error is not None:
+          error = f'{made.error:.1g} from'
         print(
           f'{made.path}: {made.feature_dim} features, {made.num_classes} '
-          f'classes; {made.error:.1g} from the original'
+          f'classes; {error} the original'
         )
         interruption.check()
   except (ValueError, OSError) as error:

@@ -11,8 +11,6 @@ import importlib
 import importlib.util
 import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -27,13 +25,15 @@ from neucrab_jax.checkpoints import (
   preprocessing,
   restoring,
   spec,
+  tensorflow_graphs,
   torch_preprocessing,
 )
 
 # Of features and logits, relative to the original's: beyond, it is no rounding.
 _TOLERANCE = 1e-3
 
-_OPSET = 17
+# Between a file of TensorFlow and what is chosen within it.
+CHOICE = '#'
 
 # From images [B, 3, S, S], or [B, S, S, 3] of TensorFlow and Keras, to features
 # and, where there is a classifier, logits.
@@ -47,13 +47,14 @@ class Exported(NamedTuple):
     path: of it.
     feature_dim: D.
     num_classes: Z, 0 without a classifier.
-    error: the largest difference from the original on two images, relative.
+    error: the largest difference from the original on two images, relative;
+      None if the original was not run.
   """
 
   path: str
   feature_dim: int
   num_classes: int
-  error: float
+  error: float | None
 
 
 def _library(name: str) -> Any:
@@ -103,8 +104,9 @@ def _finish(
   shares = np.random.default_rng(0).random((2, size, size, 3))
   images = (low + shares * (high - low)).astype(np.float32)
   outputs = [np.asarray(o) for o in backbone(images) if o is not None]
-  error = 0.0
+  error = None
   if original is not None:
+    error = 0.0
     given = images if channels_last else np.moveaxis(images, -1, 1)
     for found, expected in zip(outputs, original(given), strict=False):
       difference = np.linalg.norm(found - expected)
@@ -145,7 +147,7 @@ def _from_torch(
       input_names=['images'],
       output_names=names,
       dynamic_shapes=({0: torch.export.Dim('batch')},),
-      opset_version=_OPSET + 1,
+      opset_version=tensorflow_graphs.OPSET + 1,
       dynamo=True,
       external_data=False,
       verbose=False,
@@ -286,8 +288,8 @@ def from_keras(
   with tempfile.TemporaryDirectory() as folder:
     saved, made = (os.path.join(folder, n) for n in ('saved', 'made.onnx'))
     both.export(saved, format='tf_saved_model', verbose=False)
-    _convert('--saved-model', saved, made)
-    _name_outputs(made)
+    tensorflow_graphs.convert('--saved-model', saved, made)
+    tensorflow_graphs.name_outputs(made)
     return _finish(
       pathlib.Path(made), path, prepared, original, channels_last=True
     )
@@ -303,7 +305,8 @@ def from_tensorflow(
 
   Args:
     kind: 'saved_model' or 'tflite'.
-    source: the folder, or the file.
+    source: the folder, or the file; with '#' and the name of a node behind it
+      if that is the features.
     path: of the file to be.
     prepared: how its images are.
 
@@ -311,39 +314,12 @@ def from_tensorflow(
     ValueError: if it cannot be exported.
   """
   _library('tf2onnx')
+  source, _, node = source.partition(CHOICE)
   if not os.path.exists(source):
     raise ValueError(f'There is no {source!r}.')
   with tempfile.TemporaryDirectory() as folder:
     made = pathlib.Path(folder) / 'made.onnx'
-    _convert(f'--{kind.replace("_", "-")}', source, str(made))
+    tensorflow_graphs.convert(f'--{kind.replace("_", "-")}', source, str(made))
+    if node:
+      tensorflow_graphs.choose(str(made), node)
     return _finish(made, path, prepared, None, channels_last=True)
-
-
-def _convert(flag: str, source: str, made: str) -> None:
-  """Runs tf2onnx, which is noisy, in a process of its own."""
-  done = subprocess.run(
-    [
-      sys.executable, '-m', 'tf2onnx.convert', flag, source,
-      '--output', made, '--opset', str(_OPSET),
-    ],
-    capture_output=True,
-    text=True,
-  )  # fmt: skip
-  if done.returncode:
-    last = (done.stderr.strip() or 'no word').splitlines()[-1]
-    raise ValueError(f'tf2onnx could not convert {source!r}: {last}')
-
-
-def _name_outputs(file: str) -> None:
-  """Calls the two outputs of a graph `features` and `logits`, in this order."""
-  model = onnx.load(file)
-  graph, names = model.graph, ('features', 'logits')
-  # What is called so already, be it the other output, makes room.
-  for node in graph.node:
-    for values in (node.input, node.output):
-      values[:] = [f'{v}_inside' if v in names else v for v in values]
-  for new, output in zip(names, graph.output, strict=False):
-    old = output.name + '_inside' * (output.name in names)
-    graph.node.append(onnx.helper.make_node('Identity', [old], [new]))
-    output.name = new
-  onnx.save(model, file)

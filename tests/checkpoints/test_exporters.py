@@ -11,7 +11,7 @@ import pytest
 from onnx import reference
 
 from neucrab_jax import checkpoints, export
-from neucrab_jax.checkpoints import exporters
+from neucrab_jax.checkpoints import exporters, tensorflow_graphs
 from tests import in_process
 from tests.checkpoints import small_onnx
 
@@ -25,7 +25,7 @@ def made(tmp_path):
   nodes = [*small_onnx.body(), *small_onnx.head()]
   model = small_onnx.make(nodes, ('pooled', 'logits'), metadata=None)
   onnx.save(model, str(file))
-  exporters._name_outputs(str(file))
+  tensorflow_graphs.name_outputs(str(file))
   return file
 
 
@@ -58,7 +58,7 @@ def test_outputs_are_named_by_their_place(names, tmp_path):
     onnx.helper.make_node('Neg', [names[0]], [names[1]]),
   ]
   onnx.save(small_onnx.make(nodes, names), file)
-  exporters._name_outputs(file)
+  tensorflow_graphs.name_outputs(file)
   session = reference.ReferenceEvaluator(file)
   images = np.full((1, 3, small_onnx.SIZE, small_onnx.SIZE), 2, np.float32)
   features, logits = session.run(['features', 'logits'], {'images': images})
@@ -265,7 +265,7 @@ def test_models_of_keras(made, monkeypatch, tmp_path):
     write(target, ('one', 'two'), channels_last=True)
     return types.SimpleNamespace(returncode=0)
 
-  monkeypatch.setattr(exporters.subprocess, 'run', run)
+  monkeypatch.setattr(tensorflow_graphs.subprocess, 'run', run)
   found = exporters.from_keras('x.keras', tmp_path / 'x.onnx', PREPARED)
   assert found[1:3] == (small_onnx.WIDTH, small_onnx.CLASSES)
   assert found.error < 1e-5
@@ -282,13 +282,17 @@ def test_files_of_tensorflow(kind, monkeypatch, tmp_path):
     told = 'Traceback\nValueError: an operator is unknown\n'
     return types.SimpleNamespace(returncode=status, stderr=told)
 
-  monkeypatch.setattr(exporters.subprocess, 'run', run)
+  monkeypatch.setattr(tensorflow_graphs.subprocess, 'run', run)
   source, path = tmp_path / 'mine', tmp_path / 'x.onnx'
   with pytest.raises(ValueError, match="There is no '"):
     exporters.from_tensorflow(kind, str(source), path, PREPARED)
   source.touch()
   found = exporters.from_tensorflow(kind, str(source), path, PREPARED)
-  assert found == (str(path), small_onnx.WIDTH, small_onnx.CLASSES, 0.0)
+  assert found == (str(path), small_onnx.WIDTH, small_onnx.CLASSES, None)
+  chosen = exporters.from_tensorflow(kind, f'{source}#relu', path, PREPARED)
+  assert chosen == (str(path), small_onnx.WIDTH, 0, None)
+  with pytest.raises(ValueError, match=r"Unknown node 'rel'.*mean 'relu'"):
+    exporters.from_tensorflow(kind, f'{source}#rel', path, PREPARED)
   status = 1
   with pytest.raises(ValueError, match=r'could not convert .*is unknown'):
     exporters.from_tensorflow(kind, str(source), path, PREPARED)

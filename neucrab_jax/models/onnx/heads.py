@@ -202,7 +202,7 @@ def find_ends(graph: Graph, node: str = '') -> Ends:
     raise ValueError(
       'its classifier cannot be found: going back from the output '
       f'{outputs[0]!r} there is no product with weights. Say which node gives '
-      f"the features, as 'FILE.onnx#NODE'; the last ones are {', '.join(last)}."
+      f"the features, as 'FILE#NODE'; the last ones are {', '.join(last)}."
       " Or export it with two outputs that are named 'features' and 'logits'."
     )
   return found
