@@ -193,9 +193,10 @@ class _Race:
     self.rounds: list[race_record.Round] = []
     self._wanted = wanted
     self._whole = whole
-    # That one of the best is lost at any of the looks, of which the last needs
-    # no dropping.
-    self._risk = (1 - wanted.confidence) / max(num_rounds - 1, 1)
+    # That one of the best is lost, at any of the looks: each may add as much, and
+    # what those before it left. The last needs no dropping.
+    self._risk_of_look = (1 - wanted.confidence) / max(num_rounds - 1, 1)
+    self._risk_taken = 0.0
     self._departures: list[race_record.Departure] = []
     self._passes = 0
     self._all_passes = whole.size * len(found.candidates)
@@ -248,8 +249,9 @@ class _Race:
       chances,
       [one.score.score for one in scored],
       top=self._wanted.top,
-      risk=self._risk,
+      risk=(len(self.rounds) + 1) * self._risk_of_look - self._risk_taken,
     )
+    self._risk_taken += float(chances[gone].sum())
     return {
       one.checkpoint: float(chance)
       for one, chance, goes in zip(scored, chances, gone, strict=True)

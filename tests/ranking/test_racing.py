@@ -82,6 +82,8 @@ def test_a_race_is_written_shown_and_read(folder, tmp_path, capsys):
   ranking = run.rank(config_of(folder, top=1), str(tmp_path))['knn']
   written, resamples = record.read(tmp_path / 'ranking.json')
   assert written == ranking
+  # All looks together risk no more than was asked for.
+  assert 0 < sum(one.in_top for one in ranking.race.dropped) <= 0.05
   header, *rows = (tmp_path / 'ranking.csv').read_text().splitlines()
   assert 'num_examples' in header
   assert len(rows) == len(NAMES)
