@@ -193,8 +193,8 @@ class _Race:
     self.rounds: list[race_record.Round] = []
     self._wanted = wanted
     self._whole = whole
-    # That one of the best is lost, at any of the looks: each may add as much, and
-    # what those before it left. The last needs no dropping.
+    # That one of the best is lost, at any of the looks: each may add as much,
+    # and what those before it left. The last needs no dropping.
     self._risk_of_look = (1 - wanted.confidence) / max(num_rounds - 1, 1)
     self._risk_taken = 0.0
     self._departures: list[race_record.Departure] = []

@@ -8,8 +8,8 @@ _FIRST = 100
 # There are at least so many of each class, on average.
 _OF_A_CLASS = 2
 # The examples of a round, in fifths of the first one's, or of what these are
-# doubled to, again and again. Larger steps drop a checkpoint later; smaller ones
-# restore and score it more often.
+# doubled to, again and again. Larger steps drop a checkpoint later; smaller
+# ones restore and score it more often.
 _FIFTHS = (5, 6, 7, 8)
 
 
