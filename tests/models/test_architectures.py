@@ -16,6 +16,7 @@ from neucrab_jax import models
 # What families are made of, and tested with them.
 _SHARED = {
   '__init__',
+  'colours',
   'counting',
   'depthwise',
   'exported',  # Of a user's own function.
