@@ -90,8 +90,7 @@ class Trainer:
   advance: Callable[[int], None] = _ignore
   begin: Callable[[Sequence[protocol_lib.Trial]], None] = _ignore
   observe: Callable[[protocol_lib.Trial, Point], None] = _ignore
-  # Of trials that all ran together, their last state: it is read from disk only
-  # where there are others, whose states would fill the memory.
+  # The last state of trials that all ran together: several would fill memory.
   _last: dict[tuple[protocol_lib.Trial, ...], steps.State] = dataclasses.field(
     default_factory=dict, init=False, repr=False, compare=False
   )
