@@ -148,6 +148,9 @@ def fit(
 
   Returns:
     The classifier, in f64.
+
+  Raises:
+    ValueError: `features` is not [N, D], or the labels are not as many.
   """
   blocks.check(features, 1, labels)
   given = np.asarray(features)
