@@ -87,7 +87,7 @@ class Store:
       file = os.open(folder / name, flags, 0o666)
       self._files.append(file)
       os.ftruncate(file, size * shape[0])
-    self._rows = np.memmap(folder / _ROWS, dtype, 'r', shape=shape)
+    self._rows = np.asarray(np.memmap(folder / _ROWS, dtype, 'r', shape=shape))
     self._sums = np.memmap(folder / _SUMS, _CHECKSUM, 'r', shape=shape[:1])
     # Whether rows can be written: neither is the disk full, nor is it closed,
     # when a file of another could have the number of its own.
@@ -108,7 +108,7 @@ class Store:
     if not expected:
       return None
     # Not copied: a batch is put together of many.
-    row = np.asarray(self._rows[index])
+    row = self._rows[index]
     return row if _checksum(row.data) == expected else None
 
   def _keep(self, index: int, row: np.ndarray) -> None:
@@ -182,6 +182,23 @@ def open_store(
   except OSError as error:
     logging.warning(_NOT_KEPT, error)
   return None
+
+
+def stack(images: list[np.ndarray]) -> np.ndarray:
+  """As `np.stack`; those that follow one another in a store are not copied."""
+  first = images[0]
+  starts = [image.ctypes.data for image in images]
+  if first.base is None or any(
+    image.base is not first.base or start != starts[0] + place * first.nbytes
+    for place, (image, start) in enumerate(zip(images, starts, strict=True))
+  ):
+    return np.stack(images)
+  return np.lib.stride_tricks.as_strided(
+    first,
+    (len(images), *first.shape),
+    (first.nbytes, *first.strides),
+    writeable=False,
+  )
 
 
 def resizing(

@@ -51,7 +51,7 @@ def _load_batch(images: list[decoded.Decode]) -> np.ndarray:
     [b, size, size, 3] f32; or uint8, a quarter of the bytes for the device, if
     all images are.
   """
-  return np.stack([load() for load in images])
+  return decoded.stack([load() for load in images])
 
 
 def _num_threads() -> int:

@@ -138,6 +138,21 @@ def test_stores_are_bounded_and_the_oldest_goes(images, tmp_path):
   assert set((tmp_path / 'images').iterdir()) == set(folders[1:])
 
 
+@pytest.mark.parametrize(
+  ('chosen', 'copied'),
+  [([0, 1, 2, 3, 4], False), ([1, 2], False), ([0, 2], True), ([1, 0], True)],
+)
+def test_a_batch_that_is_in_the_store_is_not_copied(
+  chosen, copied, images, tmp_path
+):
+  with open_store(images.examples, tmp_path) as store:
+    expected, _ = load(images, store)
+    rows = [store.get(index, lambda: np.zeros(())) for index in chosen]
+    found = decoded.stack(rows)
+    np.testing.assert_array_equal(found, expected[chosen])
+    assert np.shares_memory(found, rows[0]) != copied
+
+
 @pytest.mark.parametrize('gigabytes', [0.0, 1e-6])
 def test_without_room_there_is_no_store(gigabytes, images, tmp_path):
   assert open_store(images.examples, tmp_path, gigabytes=gigabytes) is None
