@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from neucrab_jax.reports import evaluation_plots, page
+from neucrab_jax.reports import evaluation_plots, page, points, scatter
 
 if TYPE_CHECKING:
   from neucrab_jax.benchmark.record import Alignment, Evaluation
@@ -15,23 +15,25 @@ if TYPE_CHECKING:
 _MOST_COLUMNS = 7
 
 
-def _scatters(aligned: Alignment) -> dict[str, list[str]]:
-  """By task, a plot for each measure and control that has scores."""
+def _scatters(aligned: Alignment) -> dict[str, list[points.Picture]]:
+  """By task, a picture for each measure and control that has scores."""
   judged = {
     row.name: row
     for row in aligned.rows
     if row.role != 'ceiling' and row.leave_one_out
   }
-  return {
+  pictures = {
     task: [
-      evaluation_plots.scatter(
-        points,
-        name,
-        tau=row.tasks[task].metrics['kendall_tau'].value,
+      scatter.draw(
+        found, name, tau=row.tasks[task].metrics['kendall_tau'].value
       )
       for name, row in judged.items()
     ]
-    for task, points in aligned.points.items()
+    for task, found in aligned.points.items()
+  }
+  return {
+    task: [picture for picture in drawn if picture]
+    for task, drawn in pictures.items()
   }
 
 

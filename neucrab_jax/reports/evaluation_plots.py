@@ -4,111 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
-import numpy as np
-from matplotlib import axes as mpl_axes
 from matplotlib import figure, ticker
-from scipy import stats
 
 from neucrab_jax.reports import plots
 
-if TYPE_CHECKING:
-  from neucrab_jax.benchmark.record import Point
-
 _BLUE, _RED, _GREY = '#1f5fa8', '#a3262a', '#7a94b4'
-# Inches. One fills the width of a phone, two stand side by side in print.
-_SCATTER = (3.6, 3.0)
-_WIDE = (7.2, 3.6)
-_MARGINS = {'left': 0.17, 'right': 0.97, 'bottom': 0.16, 'top': 0.9}
-# The worst misplaced are named, from this many places on.
-_NAMED, _MISPLACED = 4, 2
-# Shares of an axis: between labels above one another, beside a point, and the
-# highest label.
-_LINE, _BESIDE, _TOP = 0.075, 0.04, 0.97
-
-
-def _bare(axes: mpl_axes.Axes) -> None:
-  axes.grid(alpha=0.3)
-  axes.spines[['top', 'right']].set_visible(False)
-  axes.tick_params(labelsize=8)
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-  return stats.rankdata(-values, method='min').astype(int)
-
-
-def _name(
-  axes: mpl_axes.Axes,
-  points: Sequence[tuple[float, float]],
-  labels: Sequence[str],
-) -> None:
-  """Labels points, none over another."""
-  axes.get_xlim()  # Limits are found when asked for, and transforms don't ask.
-  to_axes = axes.transData + axes.transAxes.inverted()
-  places = [to_axes.transform(point) for point in points]
-  order = sorted(range(len(points)), key=lambda i: places[i][1])
-  # Up from the lowest; then down from the top, where they would leave the plot.
-  heights: list[float] = []
-  for index in order:
-    heights.append(max([places[index][1], *(h + _LINE for h in heights[-1:])]))
-  ceiling = _TOP
-  for rank in reversed(range(len(heights))):
-    heights[rank] = min(heights[rank], ceiling)
-    ceiling = heights[rank] - _LINE
-  for index, height in zip(order, heights, strict=True):
-    x = places[index][0]
-    left = x < 0.5
-    axes.annotate(
-      labels[index],
-      xy=points[index],
-      xytext=(x + (_BESIDE if left else -_BESIDE), height),
-      textcoords='axes fraction',
-      ha='left' if left else 'right',
-      va='center',
-      fontsize=7,
-      color=_RED,
-      arrowprops={'arrowstyle': '-', 'color': _RED, 'linewidth': 0.4},
-    )
-
-
-def scatter(points: Sequence[Point], name: str, *, tau: float | None) -> str:
-  """A predictor's scores against accuracies; misplaced checkpoints are named.
-
-  Args:
-    points: of a task, as the evaluation's record has them.
-    name: of the predictor.
-    tau: to say in the title.
-  """
-  known = [p for p in points if p.scores[name] is not None]
-  x = np.array([p.scores[name] for p in known])
-  y = np.array([p.accuracy for p in known])
-  predicted, true = _ranks(x), _ranks(y)
-  off = np.abs(predicted - true)
-  wrong = np.argsort(-off, kind='stable')[:_NAMED]
-  wrong = wrong[off[wrong] >= _MISPLACED]
-  plot = figure.Figure(figsize=_SCATTER)
-  # A layout that fits itself draws every plot twice.
-  axes = plot.subplots(gridspec_kw=_MARGINS)
-  _bare(axes)
-  right = np.setdiff1d(np.arange(len(x)), wrong)
-  axes.scatter(x[right], y[right], s=16, color=_BLUE)
-  axes.scatter(x[wrong], y[wrong], s=16, color=_RED)
-  axes.margins(0.08)
-  axes.locator_params(nbins=5)
-  axes.set_xlabel(plots.label(name), fontsize=8)
-  axes.set_ylabel('accuracy', fontsize=8)
-  axes.set_title('no τ' if tau is None else f'τ = {tau:.2f}', fontsize=9)
-  _name(
-    axes,
-    [(float(x[i]), float(y[i])) for i in wrong],
-    [
-      plots.label(f'{known[i].checkpoint} {predicted[i]}→{true[i]}')
-      for i in wrong
-    ],
-  )
-  return plots.svg(plot)
+_WIDE = (7.2, 3.6)  # Inches.
 
 
 def cost(
@@ -123,7 +27,9 @@ def cost(
   """
   plot = figure.Figure(figsize=_WIDE, layout='constrained')
   axes = plot.subplots()
-  _bare(axes)
+  axes.grid(alpha=0.3)
+  axes.spines[['top', 'right']].set_visible(False)
+  axes.tick_params(labelsize=8)
   for row in rows:
     if row['low'] is not None:
       axes.plot(

@@ -150,7 +150,6 @@ def render(
     plots={
       ranking.measure.name: cost_plot.draw(ranking) for ranking in rankings
     },
-    plot_size=(cost_plot.WIDTH, cost_plot.HEIGHT),
     races={
       ranking.measure.name: _runs(ranking)
       for ranking in rankings

@@ -36,10 +36,10 @@ def test_points_are_in_the_picture_better_ones_above(ranking, scores, seconds):
   assert np.all(np.diff(x) >= 0)
   # By powers of ten, so that the one between is in the middle.
   assert x[1] == pytest.approx((x[0] + x[2]) / 2)
-  assert np.all((x > 0) & (x < cost_plot.WIDTH))
-  assert np.all((y > 0) & (y < cost_plot.HEIGHT))
-  assert 2 <= len(plot.scores) <= 7
-  for tick in plot.scores:
+  assert np.all((x > 0) & (x < cost_plot.FRAME.width))
+  assert np.all((y > 0) & (y < cost_plot.FRAME.height))
+  assert 2 <= len(plot.up) <= 7
+  for tick in plot.up:
     share = (tick.place - y[0]) / (y[2] - y[0])
     expected = scores[0] + share * (scores[2] - scores[0])
     assert float(tick.text) == pytest.approx(expected, rel=1e-3, abs=1e-12)
