@@ -317,7 +317,7 @@ def analyse(
     ),
     cost=record.Cost(
       measures=cost.of_measures(aligned, predicted),
-      fine_tuning=cost.of_fine_tuning(aligned),
+      fine_tuning=cost.of_fine_tuning(aligned, predicted),
     ),
     points=_points(aligned),
   )

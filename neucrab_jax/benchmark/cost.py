@@ -70,6 +70,16 @@ def parameters(aligned: AlignedScores) -> Float[np.ndarray, 'M'] | None:
   return np.array([found[0] for found in networks if found], np.float64)
 
 
+def _flops(name: str, predicted: Sequence[Predictions]) -> float | None:
+  """Of one image's forward pass: as a record says, or by its architecture."""
+  for entry in predicted:
+    score = entry.scores.get(name)
+    if score is not None and score.flops is not None:
+      return score.flops
+  found = network(name)
+  return found[1] if found else None
+
+
 def _mean(values: Sequence[float]) -> float | None:
   return float(np.mean(values)) if len(values) else None
 
@@ -95,6 +105,7 @@ def of_measures(
     for name, score in entry.scores.items()
     if 'extract' in score.seconds
   }
+  each = {name: _flops(name, predicted) for name in aligned.checkpoints}
   found = {}
   for predictor in aligned.predictors:
     entries = [
@@ -116,9 +127,9 @@ def of_measures(
       if (entry.task, name) in extract
     ]
     flops = [
-      net[1] * entry.num_examples
+      one * entry.num_examples
       for entry, name in there
-      if entry.num_examples and (net := network(name))
+      if entry.num_examples and (one := each[name])
     ]
     seconds = [entry.scores[name].seconds['score'] for entry, name in there]
     found[predictor.name] = MeasureCost(
@@ -132,7 +143,9 @@ def of_measures(
   return found
 
 
-def of_fine_tuning(aligned: AlignedScores) -> FineTuningCost:
+def of_fine_tuning(
+  aligned: AlignedScores, predicted: Sequence[Predictions]
+) -> FineTuningCost:
   """Seconds and FLOPs of a whole sweep per checkpoint, means over tasks."""
   cells = [
     (name, aligned.known[task][name])
@@ -142,9 +155,9 @@ def of_fine_tuning(aligned: AlignedScores) -> FineTuningCost:
   ]
   seconds = [cell.seconds for _, cell in cells if cell.seconds is not None]
   flops = [
-    _TRAINING_PASSES * net[1] * cell.examples_seen
+    _TRAINING_PASSES * one * cell.examples_seen
     for name, cell in cells
-    if cell.examples_seen and (net := network(name))
+    if cell.examples_seen and (one := _flops(name, predicted))
   ]
   return FineTuningCost(
     seconds=_mean(seconds) if len(seconds) == len(cells) else None,

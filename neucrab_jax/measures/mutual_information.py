@@ -21,9 +21,9 @@ from neucrab_jax.typing import Array, Key
 # Examples of one step; all of them if there are fewer.
 _BATCH_SIZE = 256
 
-# Features that keep no more dimensions than this have a program of their own,
-# twice as fast as that of a bucket.
-_FEW_DIMENSIONS = 32
+# Features that keep no more dimensions than one of these have a program of its
+# own: its time is that of the products, and a bucket is twice as wide.
+_FEW_DIMENSIONS = (32, 64)
 
 
 class _Classifier(nn.Module):
@@ -144,9 +144,10 @@ def mutual_information(
   scale = np.sqrt(np.mean(z**2, dtype=np.float64))
   z = (z / (scale if scale > 0 else 1)).astype(np.float32)
   num_classes = int(np.max(labels)) + 1
-  width = max(z.shape[1], _FEW_DIMENSIONS)
-  if width > _FEW_DIMENSIONS:
-    width = blocks.bucket(width)
+  width = next(
+    (few for few in _FEW_DIMENSIONS if few >= z.shape[1]),
+    blocks.bucket(z.shape[1]),
+  )
   logs = _log_probabilities(
     jax.random.split(key_fits, num_splits),
     blocks.pad(z, (len(z), width)),

@@ -32,12 +32,14 @@ class Prediction:
     source: the file it is from.
     resamples: the scores of resampled examples, or none.
     seconds: by step, such as 'extract' and 'score'; what was cached is absent.
+    flops: of one image's forward pass, where they are on record.
   """
 
   value: float
   source: str
   resamples: tuple[float, ...] = ()
   seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  flops: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +102,7 @@ def of_ranking(
       source=str(source),
       resamples=() if ranking.race else resamples.get(entry.checkpoint, ()),
       seconds=_waited(entry),
+      flops=entry.network.flops if entry.network else None,
     )
   return Predictions(
     measure=ranking.measure.name,

@@ -283,14 +283,13 @@ def score_all(
     What came out by each measure, and whether Ctrl-C ended it early.
   """
   jobs: dict[tuple[str, str], futures.Future[Result]] = {}
+  under_way: set[futures.Future[Result]] = set()
 
   def wait(*, most: int) -> None:
     """Until so many are under way."""
-    under_way = {job for job in jobs.values() if not job.done()}
     while len(under_way) > most:
-      done, under_way = futures.wait(
-        under_way, return_when=futures.FIRST_COMPLETED
-      )
+      done, _ = futures.wait(under_way, return_when=futures.FIRST_COMPLETED)
+      under_way.difference_update(done)
       for job in done:
         job.result()
       interruption.check()
@@ -335,6 +334,7 @@ def score_all(
             continue
           with unbroken():
             jobs[name, scorer.measure] = executor.submit(score)
+            under_way.add(jobs[name, scorer.measure])
           wait(most=(threads - 1) * len(scorers))
         if is_large:
           wait(most=0)

@@ -18,6 +18,7 @@ import importlib.util
 import pathlib
 
 import numpy as np
+from scipy import sparse
 
 from neucrab_jax.tasks import bundled, image_files
 from neucrab_jax.tasks import task as task_lib
@@ -69,12 +70,12 @@ _SMALLEST_STD = 8
 
 
 @functools.cache
-def _average_matrix(old: int, new: int) -> np.ndarray:
+def _average_matrix(old: int, new: int) -> sparse.csr_array:
   """[new, old]: how many times 1/new of an old pixel a new pixel covers."""
   old_edges = np.arange(old + 1) * new
   new_edges = np.arange(new + 1)[:, np.newaxis] * old
   covered = np.clip(old_edges, new_edges[:-1], new_edges[1:])
-  return np.diff(covered, axis=1).astype(np.float64)
+  return sparse.csr_array(np.diff(covered, axis=1).astype(np.float64))
 
 
 def area_average(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -90,12 +91,15 @@ def area_average(image: np.ndarray, height: int, width: int) -> np.ndarray:
   Returns:
     [height, width, 3] uint8, halves rounded up.
   """
-  down = _average_matrix(image.shape[0], height)
-  across = _average_matrix(image.shape[1], width)
-  channels = np.moveaxis(image, 2, 0).astype(np.float64)
-  sums = (down @ channels @ across.T).astype(np.int64)
-  area = image.shape[0] * image.shape[1]
-  return np.moveaxis((2 * sums + area) // (2 * area), 0, 2).astype(np.uint8)
+  old_height, old_width, channels = image.shape
+  down = _average_matrix(old_height, height)
+  across = _average_matrix(old_width, width)
+  rows = down @ image.reshape(old_height, -1).astype(np.float64)
+  rows = rows.reshape(height, old_width, channels).swapaxes(0, 1)
+  sums = across @ rows.reshape(old_width, -1)
+  sums = sums.reshape(width, height, channels).swapaxes(0, 1).astype(np.int64)
+  area = old_height * old_width
+  return ((2 * sums + area) // (2 * area)).astype(np.uint8)
 
 
 def normalise(crop: np.ndarray) -> np.ndarray:
