@@ -28,7 +28,10 @@ _OF_PROBS = ('leep', 'nce', 'pactran_dirichlet')
 # Which examples are held out, or where a search starts, is drawn by position.
 _BY_POSITION = ('nleep', 'linear')
 # Their formulas have a constant in the units of the features, or a prior.
-_IN_UNITS = ('transrate', 'pactran_gaussian', 'gbc', 'sfda', 'logme')
+_IN_UNITS = (
+  'transrate', 'pactran_gaussian', 'gbc', 'sfda', 'logme',
+  'interclass_distance',
+)  # fmt: skip
 # They take angles or weights from zero, not from the mean.
 _FROM_ZERO = ('pactran_gaussian', 'logme', 'class_separation')
 

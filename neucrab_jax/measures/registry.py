@@ -23,6 +23,8 @@ MODULES = {
   'transrate': 'neucrab_jax.measures.transrate',
   'gbc': 'neucrab_jax.measures.gbc',
   'sfda': 'neucrab_jax.measures.sfda',
+  'interclass_distance': 'neucrab_jax.measures.interclass_distance',
+  'concept_variance': 'neucrab_jax.measures.concept_variance',
   'parc': 'neucrab_jax.measures.parc',
   'lfc': 'neucrab_jax.measures.lfc',
   'pactran_gaussian': 'neucrab_jax.measures.pactran_gaussian',

@@ -5,7 +5,7 @@ Log-determinants, inverses and small eigenvalues of Gram matrices lose in f32
 what their features never had. Each of these decompositions is needed once per
 checkpoint, at a shape of its own: LAPACK is done before XLA has compiled.
 
-Axes: N examples, D features, C classes, K rank.
+Axes: N examples, D features, C classes, K rank, B examples of a block.
 """
 
 import collections
@@ -114,6 +114,25 @@ def standard(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
   for rows in blocks:
     x[rows] = np.ldexp(centred(rows), -unit)
   return x
+
+
+def distances(
+  x: Float[np.ndarray, 'N D'],
+) -> Iterator[tuple[slice, Float[np.ndarray, 'B N']]]:
+  """Euclidean distances of a few rows at a time to all: N² are never held.
+
+  >>> [d.tolist() for _, d in distances(np.array([[0.0], [3.0]]))]
+  [[[0.0, 3.0], [3.0, 0.0]]]
+
+  Args:
+    x: [N, D], centred: the expanded square cancels where offsets are large.
+  """
+  n = len(x)
+  squares = np.einsum('nd,nd->n', x, x)
+  for rows in row_blocks(n, n):
+    found = squares[rows, None] + squares - 2 * (x[rows] @ x.T)
+    found[np.arange(len(found)), np.arange(n)[rows]] = 0
+    yield rows, np.sqrt(np.maximum(found, 0))
 
 
 def rank_tolerance(values: Float[np.ndarray, 'K'], size: int) -> float:

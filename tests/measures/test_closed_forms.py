@@ -7,10 +7,12 @@ import pytest
 import scipy.linalg
 import scipy.special
 from scipy import stats
+from scipy.spatial import distance
 from sklearn import covariance as covariances
 from sklearn import decomposition, preprocessing
 
 from neucrab_jax import measures
+from neucrab_jax.ops import float64
 
 EPS = np.finfo(np.float64).eps
 
@@ -155,6 +157,27 @@ def lfc(x, labels):
   return (kernel * target).sum() / norms
 
 
+def interclass_distance(x, labels):
+  distances = distance.cdist(x, x)
+  return np.mean(
+    [
+      distances[np.ix_(labels == a, labels == b)].mean()
+      for b in range(labels.max() + 1)
+      for a in range(b)
+    ]
+  )
+
+
+def concept_variance(x, labels):
+  x = (x - x.min(axis=0)) / np.ptp(x, axis=0)
+  farthest = np.sqrt(x.shape[1])
+  distances = distance.cdist(x, x)
+  rest = np.maximum(farthest - distances, 1e-9)
+  near = np.exp2(-2 * distances / rest) * (1 - np.eye(len(x)))
+  differ = labels[:, None] != labels
+  return -np.mean((near * differ).sum(axis=0) / near.sum(axis=0))
+
+
 def ridge_loo(x, labels, log_loss=False):
   """By its definition: one regression for each example left out."""
   x = preprocessing.StandardScaler().fit_transform(x)
@@ -191,9 +214,11 @@ ORACLES = {
   'sfda': sfda,
   'parc': parc,
   'lfc': lfc,
+  'interclass_distance': interclass_distance,
+  'concept_variance': concept_variance,
 }
 # Rotations and offsets of the features that leave a measure as it is.
-ROTATES = {*ORACLES} - {'sfda', 'parc'} | {'knn'}
+ROTATES = {*ORACLES} - {'sfda', 'parc', 'concept_variance'} | {'knn'}
 MOVES = {*ORACLES} - {'class_separation', 'logme', 'parc'} | {'knn'}
 
 
@@ -227,6 +252,25 @@ def test_options_are_their_formula(name, options, oracle, kind):
   x, labels = problems.make(kind)
   expected = oracle(x.astype(np.float64), labels)
   assert score(name, x, labels, **options) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize('name', ['interclass_distance', 'concept_variance'])
+def test_distances_in_blocks_are_those_of_all(name, monkeypatch):
+  x, labels = problems.make('plain', num_examples=50)
+  whole = measures.evaluate(name, features=x, labels=labels)
+  # Seven rows at a time, and one in the end.
+  monkeypatch.setattr(float64, '_BLOCK_ELEMENTS', 7 * 50)
+  found = measures.evaluate(name, features=x, labels=labels)
+  assert found.score == pytest.approx(whole.score, rel=1e-12)
+  np.testing.assert_allclose(found.influence, whole.influence, atol=1e-10)
+
+
+def test_who_has_no_neighbour_has_all_as_neighbours():
+  # Three who are the same, and one who is as far from them as can be.
+  x = np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
+  labels = np.array([0, 0, 1, 1])
+  found = measures.evaluate('concept_variance', features=x, labels=labels)
+  assert found.score == pytest.approx(-np.mean([1 / 2, 1 / 2, 1, 2 / 3]))
 
 
 @pytest.mark.parametrize('kind', ['plain', 'wide', 'correlated', 'large'])

@@ -10,7 +10,8 @@ from neucrab_jax.measures import registry
 
 SMOOTH = (
   'leep', 'nce', 'class_separation', 'h_score', 'h_score_regularized', 'logme',
-  'transrate', 'gbc', 'parc', 'lfc', 'pactran_dirichlet',
+  'transrate', 'gbc', 'parc', 'lfc', 'pactran_dirichlet', 'interclass_distance',
+  'concept_variance',
 )  # fmt: skip
 
 
@@ -129,7 +130,9 @@ def test_what_is_not_of_the_checkpoint_is_told():
 
 @pytest.mark.parametrize('scale', [2.0**-80, 1e-20, 1e30])
 @pytest.mark.parametrize('offset', [0.0, 1e5, 1e9])
-@pytest.mark.parametrize('name', ['nleep', 'knn', 'linear', 'ridge_loo', 'lfc'])
+@pytest.mark.parametrize(
+  'name', ['nleep', 'knn', 'linear', 'ridge_loo', 'lfc', 'concept_variance']
+)
 def test_neither_a_unit_nor_an_offset_counts(name, offset, scale):
   x, labels = problems.make('plain', num_examples=100)
   # So that they are the same in f64 with the offset.
