@@ -49,8 +49,8 @@ def gbc(
   z = float64.spectrum(features).coordinates(num_axes=num_components)
   counts = np.bincount(labels)
   means = float64.class_means(z, labels)
-  squares = (z - means[labels]) ** 2
-  raw = float64.class_means(squares, labels)
+  z -= means[labels]
+  raw = float64.class_means(z**2, labels)
   variances = np.maximum(raw, _SMALLEST_VARIANCE)
   if covariance == 'spherical':
     variances = variances.mean(axis=1, keepdims=True)
@@ -72,11 +72,11 @@ def gbc(
     if covariance == 'spherical':
       pulls = pulls.sum(axis=1, keepdims=True)
     by_variance[c] = np.sum(overlaps * (bends - pulls), axis=0)
-  moved = by_variance[labels] * (raw > _SMALLEST_VARIANCE)[labels]
+  moved = by_variance * (raw > _SMALLEST_VARIANCE)
   if covariance == 'spherical':
     moved = moved / z.shape[1]
-  influence = np.sum(by_mean[labels] * (z - means[labels]), axis=1)
-  influence += np.sum(moved * (squares - raw[labels]), axis=1)
+  influence = np.sum(by_mean[labels] * z, axis=1)
+  influence += np.sum(moved[labels] * (z**2 - raw[labels]), axis=1)
   return measure.Score(-total, influence=influence * n / counts[labels])
 
 

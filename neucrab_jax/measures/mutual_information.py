@@ -142,15 +142,17 @@ def mutual_information(
   del x  # As large as the features.
   # One scale for all: the components' own sizes are what they know.
   scale = np.sqrt(np.mean(z**2, dtype=np.float64))
-  z = (z / (scale if scale > 0 else 1)).astype(np.float32)
   num_classes = int(np.max(labels)) + 1
   width = next(
     (few for few in _FEW_DIMENSIONS if few >= z.shape[1]),
     blocks.bucket(z.shape[1]),
   )
+  z = blocks.pad(z, (len(z), width), copy=True)
+  for rows in float64.row_blocks(*z.shape):
+    z[rows] = z[rows] / (scale if scale > 0 else 1)  # In f64.
   logs = _log_probabilities(
     jax.random.split(key_fits, num_splits),
-    blocks.pad(z, (len(z), width)),
+    z,
     np.asarray(labels),
     (~held_out).astype(np.float32),
     learning_rate,

@@ -44,6 +44,9 @@ SMALLEST_BLOCK = 256
 # thus the same random draws, on 1, 2, 4 and 8 devices.
 ROW_MULTIPLE = 8
 
+# Bytes, of which XLA's CPU client wants the start of an array to be a multiple.
+ALIGNMENT = 64
+
 # Matmuls feed logs and differences: no TF32, no bf16, whatever the device.
 PRECISION = jax.lax.Precision.HIGHEST
 
@@ -107,15 +110,39 @@ def as_float(x: Shaped[Array, '*shape']) -> Float[Array, '*shape']:
   return x.astype(dtype) if is_traced(x) else np.asarray(x, dtype)
 
 
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+  """Memory of the host that a CPU device takes as it is, without a copy."""
+  size = math.prod(shape) * dtype.itemsize
+  raw = np.empty(size + ALIGNMENT, np.uint8)
+  start = -raw.ctypes.data % ALIGNMENT
+  return raw[start : start + size].view(dtype).reshape(shape)
+
+
 def pad(
-  x: Shaped[Array, '...'], shape: tuple[int, ...], value: float = 0.0
+  x: Shaped[Array, '...'],
+  shape: tuple[int, ...],
+  value: float = 0.0,
+  *,
+  copy: bool = False,
 ) -> Shaped[Array, '...']:
-  """Pads the end of each axis; on the host where it can be, to compile less."""
-  widths = [(0, new - old) for old, new in zip(x.shape, shape, strict=True)]
-  if not any(after for _, after in widths):
+  """Pads the end of each axis; on the host where it can be, to compile less.
+
+  Args:
+    x: of any shape.
+    shape: no smaller.
+    value: of what is added.
+    copy: also what needs no padding, to be written to.
+  """
+  if tuple(shape) == x.shape and not copy:
     return x
-  module = jnp if is_traced(x) else np
-  return module.pad(x, widths, constant_values=value)
+  if is_traced(x):
+    widths = [(0, new - old) for old, new in zip(x.shape, shape, strict=True)]
+    return jnp.pad(x, widths, constant_values=value)
+  padded = empty(shape, np.dtype(x.dtype))
+  for axis, size in enumerate(x.shape):
+    padded[(*map(slice, x.shape[:axis]), slice(size, None))] = value
+  padded[tuple(map(slice, x.shape))] = x
+  return padded
 
 
 def crop(
@@ -171,19 +198,19 @@ def place_weights(
   return parallel.spread(weights, axis=weights.ndim - 1, devices=devices)
 
 
-def place(
+def cut(
   x: Shaped[Array, 'N D'],
   example_weights: Shaped[Array, 'N'] | None,
   width: int,
-  devices: Sequence | None,
+  num_devices: int = 1,
 ) -> tuple[Float[Array, 'T B _'], Float[Array, 'T B']]:
-  """Examples and their weights in blocks, spread over devices if there are any.
+  """Copies examples and their weights into blocks, on the host where it can be.
 
   Args:
     x: [N, D].
     example_weights: [N], or None for one each.
     width: the columns that the kernel makes per example.
-    devices: to spread each block over, or None.
+    num_devices: to spread each block over.
 
   Returns:
     [T, B, D'] and [T, B], with D' the bucket of D.
@@ -191,15 +218,37 @@ def place(
   n, d = x.shape
   if example_weights is None:
     example_weights = np.ones(n, jnp.result_type(float))
-  num_devices = 1 if devices is None else len(devices)
   # The examples' moments are made for a block, too.
   shape = block_shape(n, max(width, bucket(d)), num_devices)
   # Examples and dimensions at once: each padding by itself is a copy.
-  padded = pad(as_float(x), (shape[0] * shape[1], bucket(d)))
-  placed = padded.reshape(*shape, bucket(d))
-  if devices is not None:
-    placed = parallel.spread(placed, axis=1, devices=devices)
-  return placed, place_weights(example_weights, shape, devices)
+  padded = pad(as_float(x), (shape[0] * shape[1], bucket(d)), copy=True)
+  weights = place_weights(example_weights, shape, None)
+  return padded.reshape(*shape, bucket(d)), weights
+
+
+def spread(
+  placed: Float[Array, 'T B D'],
+  weights: Float[Array, 'T B'],
+  devices: Sequence | None,
+) -> tuple[Float[Array, 'T B D'], Float[Array, 'T B']]:
+  """Spreads blocks over devices, if there are any."""
+  if devices is None:
+    return placed, weights
+  return (
+    parallel.spread(placed, axis=1, devices=devices),
+    parallel.spread(weights, axis=1, devices=devices),
+  )
+
+
+def place(
+  x: Shaped[Array, 'N D'],
+  example_weights: Shaped[Array, 'N'] | None,
+  width: int,
+  devices: Sequence | None,
+) -> tuple[Float[Array, 'T B _'], Float[Array, 'T B']]:
+  """Examples and their weights in blocks, as `cut` and `spread` make them."""
+  num_devices = 1 if devices is None else len(devices)
+  return spread(*cut(x, example_weights, width, num_devices), devices)
 
 
 def key_kind(keys: Array) -> str:

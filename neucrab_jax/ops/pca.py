@@ -185,11 +185,16 @@ def _decompose_on_host(
   """As `_decompose`, without padding, and only [D, k] components."""
   n, d = x.shape
   mean = np.asarray(np.mean(x, axis=0, dtype=np.float64))
-  centred = np.empty_like(x)
-  for rows, block in _centre_on_host(x, mean)[1]:
-    centred[rows] = block
+  parts = (block for _, block in _centre_on_host(x, mean)[1])
   wide = d > n
-  gram = centred @ centred.T if wide else centred.T @ centred
+  if wide:
+    centred = np.concatenate(list(parts))
+    gram = centred @ centred.T
+  else:
+    # By parts: a copy of all is as large as the features.
+    gram = np.zeros((d, d), x.dtype)
+    for part in parts:
+      gram += part.T @ part
   with one_lapack_thread():
     values, vectors = _leading_eigenvectors(gram, choose)
   if wide:
@@ -274,7 +279,7 @@ def _project(x: jax.Array, mean: jax.Array, components: jax.Array):
 def _project_on_host(x: np.ndarray, mean: np.ndarray, components: np.ndarray):
   scale, centred = _centre_on_host(x, mean.astype(np.float64))
   limit = np.finfo(x.dtype).max
-  z = np.empty((len(x), components.shape[1]), x.dtype)
+  z = blocks.empty((len(x), components.shape[1]), x.dtype)
   for rows, block in centred:
     z[rows] = np.clip(scale * (block @ components), -limit, limit)  # in f64
   return z

@@ -6,8 +6,8 @@ Axes: N examples, D features, T blocks, B examples of a block.
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Float, Shaped
 
@@ -63,8 +63,40 @@ def standardise(
   return x / spread, Affine(centre=mean * largest, scale=spread * largest)
 
 
-# In the memory of what it is given, which is therefore not to be used again.
-_standardise_in_place = jax.jit(standardise, donate_argnums=0)
+def _standardise_on_host(
+  x: Float[np.ndarray, 'T B D'],
+  weights: Float[np.ndarray, 'T B'],
+  num_dims: int,
+) -> Affine:
+  """As `standardise`, in f64, in the memory of what it is given.
+
+  A block at a time: with nothing to compile, and no copy of the examples.
+  """
+  # Devices take what is smaller for zero.
+  tiny = float(np.finfo(x.dtype).tiny)
+  total = max(weights.sum(dtype=np.float64), tiny)
+  shares = np.asarray(weights, np.float64)[..., None] / total
+  largest = 0.0
+  for block, present in zip(x, weights > 0, strict=True):
+    block[~present] = 0
+    largest = max(largest, block.max(), -block.min())
+  largest = np.float64(largest if largest >= tiny else 1)
+
+  def mean_of(function):
+    parts = (
+      np.sum(share * function(block / largest), axis=0)
+      for block, share in zip(x, shares, strict=True)
+    )
+    return sum(parts)
+
+  mean = mean_of(lambda block: block)
+  mean = mean + mean_of(lambda block: block - mean)
+  spread = np.sqrt(np.sum(mean_of(lambda b: (b - mean) ** 2)) / num_dims)
+  spread = spread if spread * largest >= tiny else 1.0
+  for block, present in zip(x, weights > 0, strict=True):
+    block[present] = ((block / largest - mean) / spread)[present]
+  centre, scale = mean * largest, np.asarray(spread * largest)
+  return Affine(centre=centre.astype(x.dtype), scale=scale.astype(x.dtype))
 
 
 def place(
@@ -84,6 +116,11 @@ def place(
   Returns:
     [T, B, D'], [T, B], and how to go back.
   """
-  placed, weights = blocks.place(x, example_weights, width, devices)
-  standard, affine = _standardise_in_place(placed, weights, x.shape[1])
-  return standard, weights, affine
+  num_devices = 1 if devices is None else len(devices)
+  placed, weights = blocks.cut(x, example_weights, width, num_devices)
+  if blocks.is_traced(placed, weights):
+    standard, affine = standardise(placed, weights, x.shape[1])
+    return standard, weights, affine
+  placed, weights = np.asarray(placed), np.asarray(weights)
+  affine = _standardise_on_host(placed, weights, x.shape[1])
+  return *blocks.spread(placed, weights, devices), affine
