@@ -17,57 +17,78 @@ from neucrab_jax.typing import Array, Key
 _LARGEST_LEVERAGE = 0.9
 
 
-def _pull(
+def _judge(
   spectrum: float64.Spectrum,
+  kernel: np.ndarray,
+  bias: np.ndarray,
   labels: np.ndarray,
-  logits: np.ndarray,
   held_out: np.ndarray,
   l2: float,
-) -> Float[np.ndarray, 'N']:
-  """How the accuracy on held-out examples changes by those trained on.
+) -> tuple[float, Float[np.ndarray, 'N']]:
+  """The accuracy on held-out examples, and how each example changes it.
 
-  To first order, by a curvature of the loss that is alike for all classes; and
-  as `ridge_loo` does, by the density of margins near zero.
+  Those trained on: to first order, by a curvature of the loss that is alike for
+  all classes; and as `ridge_loo` does, by the density of margins near zero.
+  Examples by classes can be as large as the features, and are never all there.
 
   Args:
     spectrum: of the features.
+    kernel: [K, C], of the classifier of their coordinates.
+    bias: [C], of the classifier.
     labels: [N].
-    logits: [N, C], of the classifier.
     held_out: [N] bool.
     l2: of the classifier.
 
   Returns:
-    [N], by the sum over held-out examples; zero for these themselves.
+    The accuracy, and [N] by its sum over held-out examples.
   """
-  rows = np.flatnonzero(held_out)
-  own, rival = labels[rows], logits[rows]
-  places = np.arange(len(rows))
-  margin = rival[places, own]
-  rival[places, own] = -np.inf
-  other = np.argmax(rival, axis=1)
-  margin = margin - rival[places, other]
-  width = margin.std()
-  n, values = len(labels) - len(rows), spectrum.values
+  n, values = len(labels), spectrum.values
+  blocks = tuple(float64.row_blocks(n, max(kernel.shape)))
+
+  def blocks_of_logits():
+    for rows in blocks:
+      coordinates = spectrum.coordinates(rows)
+      yield rows, coordinates, coordinates @ kernel + bias
+
+  rivals = np.zeros(n, np.int64)
+  margins, right = np.zeros(n), np.zeros(n, bool)
+  curvature = 0.0
+  for rows, _, logits in blocks_of_logits():
+    own = np.arange(len(logits)), labels[rows]
+    right[rows] = np.argmax(logits, axis=1) == labels[rows]
+    p = special.softmax(logits[~held_out[rows]], axis=1)
+    curvature += np.sum(p * (1 - p))
+    margins[rows] = logits[own]
+    logits[own] = -np.inf
+    rivals[rows] = np.argmax(logits, axis=1)
+    margins[rows] -= np.max(logits, axis=1)
+  accuracy = right[held_out].mean()
+  changes = held_out * (right - accuracy)
+  num_trained = n - held_out.sum()
+  width = margins[held_out].std()
   if not width or not len(values):
-    return np.zeros(len(labels))
-  density = np.exp(-0.5 * (margin / width) ** 2) / (width * np.sqrt(2 * np.pi))
-  slopes = np.zeros_like(logits)
-  slopes[rows, own] = density
-  slopes[rows, other] = -density
-  p = special.softmax(logits, axis=1)
-  curvature = np.mean((p * (1 - p))[~held_out])
-  curved = curvature * values / len(labels) + l2
-  leverage = curvature * float64.leverages(spectrum.left, values / curved) / n
-  errors = float64.one_hot(labels) - p
-  errors[held_out] = 0
-  # As large as the features, these are never all there.
-  blocks = tuple(float64.row_blocks(*spectrum.left.shape))
-  by_kernel = sum(spectrum.coordinates(b).T @ slopes[b] for b in blocks)
-  by_kernel = by_kernel / curved[:, None] / n
-  found = np.concatenate(
-    [np.sum(spectrum.coordinates(b) @ by_kernel * errors[b], 1) for b in blocks]
-  )
-  return found / (1 - np.minimum(leverage, _LARGEST_LEVERAGE))
+    return float(accuracy), changes
+  density = np.exp(-0.5 * (margins / width) ** 2) / (width * np.sqrt(2 * np.pi))
+  density *= held_out
+  by_kernel = np.zeros_like(kernel)
+  for rows in blocks:
+    slopes = np.zeros((rows.stop - rows.start, len(bias)))
+    places = np.arange(len(slopes))
+    slopes[places, labels[rows]] = density[rows]
+    slopes[places, rivals[rows]] = -density[rows]
+    by_kernel += spectrum.coordinates(rows).T @ slopes
+  curvature /= num_trained * len(bias)
+  curved = curvature * values / n + l2
+  leverage = float64.leverages(spectrum.left, values / curved)
+  leverage = np.minimum(curvature * leverage / num_trained, _LARGEST_LEVERAGE)
+  by_kernel = by_kernel / curved[:, None] / num_trained
+  for rows, coordinates, logits in blocks_of_logits():
+    errors = -special.softmax(logits, axis=1)
+    errors[np.arange(len(errors)), labels[rows]] += 1
+    errors[held_out[rows]] = 0
+    pull = np.sum(coordinates @ by_kernel * errors, axis=1)
+    changes[rows] += pull / (1 - leverage[rows])
+  return float(accuracy), changes
 
 
 def linear(
@@ -105,8 +126,7 @@ def linear(
   # same.
   spectrum = float64.spectrum(features, float64.standardise)
   x = np.empty((len(features), max(len(spectrum.values), 1)), np.float32)
-  blocks = tuple(float64.row_blocks(*x.shape))
-  for rows in blocks:
+  for rows in float64.row_blocks(*x.shape):
     x[rows] = spectrum.coordinates(rows)
   labels = np.asarray(labels)
   classifiers = linear_ops.fit(
@@ -116,7 +136,9 @@ def linear(
     l2=l2,
     max_iterations=max_iterations,
     example_weights=~held_out,
+    overwrite=True,
   )
+  del x  # As large as the features.
   unfinished = num_splits - int(np.sum(classifiers.converged))
   warnings = ()
   if unfinished:
@@ -125,17 +147,11 @@ def linear(
       f'{unfinished} of {num_splits} splits.',
     )
   accuracies, influence = [], np.zeros(len(labels))
-  logits = [
-    linear_ops.logits(classifiers, spectrum.coordinates(rows))
-    for rows in blocks
-  ]
-  logits = np.concatenate(logits, axis=1)
-  for split, chosen in zip(logits, held_out, strict=True):
-    right = np.argmax(split, axis=1) == labels
-    accuracy = right[chosen].mean()
+  for kernel, bias, chosen in zip(
+    classifiers.kernel, classifiers.bias, held_out, strict=True
+  ):
+    accuracy, changes = _judge(spectrum, kernel, bias, labels, chosen, l2)
     accuracies.append(accuracy)
-    changes = chosen * (right - accuracy)
-    changes = changes + _pull(spectrum, labels, split, chosen, l2)
     influence += changes * len(labels) / chosen.sum() / num_splits
   return measure.Score(
     np.mean(accuracies),

@@ -120,14 +120,41 @@ def _minimise(
 
 
 def _fit(
-  x, one_hot, weights, l2, start, *, max_iterations, tolerance
+  x, labels, used, weights, l2, start, *, max_iterations, tolerance
 ) -> Linear:
-  """Fits to standardised features [N, D], in their own precision."""
-  shape = x.shape[1], one_hot.shape[1]
+  """Fits to those used of standardised features, in their own precision.
+
+  Args:
+    x: [N, D].
+    labels: [N].
+    used: [M], which of the examples.
+    weights: [M], of these.
+    l2: strength of the penalty.
+    start: the classifier to start from.
+    max_iterations: of L-BFGS.
+    tolerance: where to stop.
+  """
+  shape = start.kernel.shape
   shares = weights / weights.sum()
-  in_kind = shares.astype(x.dtype)[:, None]
+  blocks_of = tuple(float64.row_blocks(len(used), max(shape)))
+
+  def load(rows):
+    chosen = used[rows]
+    return x[chosen], labels[chosen], shares[rows]
+
+  # A copy of all is as large as the features: each is made when it is needed,
+  # but for one that is all.
+  parts = [load(rows) for rows in blocks_of] if len(blocks_of) == 1 else None
+
+  def blocks_used():
+    return parts or (load(rows) for rows in blocks_of)
+
+  variances = sum(
+    share @ np.square(part, dtype=np.float64)
+    for part, _, share in blocks_used()
+  )
   # So that the loss is curved alike in all directions, which saves steps.
-  scale = np.sqrt(shares @ np.square(x, dtype=np.float64) * _CURVATURE + l2)
+  scale = np.sqrt(variances * _CURVATURE + l2)
   scale = np.where(scale > 0, scale / scale.max(), 1)[:, None]
 
   def split(parameters):
@@ -136,12 +163,17 @@ def _fit(
 
   def loss_of(parameters):
     kernel, bias = split(parameters)
-    logits = x @ kernel.astype(x.dtype) + bias.astype(x.dtype)
-    logs = special.log_softmax(logits, axis=1)
-    loss = -(shares @ np.sum(one_hot * logs, axis=1, dtype=np.float64))
-    errors = (np.exp(logs) - one_hot) * in_kind
-    by_kernel = (x.T @ errors).astype(np.float64) + l2 * kernel
-    by_bias = np.sum(errors, axis=0, dtype=np.float64)
+    in_kind = kernel.astype(x.dtype), bias.astype(x.dtype)
+    loss, by_kernel, by_bias = 0.0, l2 * kernel, np.zeros(shape[1])
+    for part, own, share in blocks_used():
+      logs = special.log_softmax(part @ in_kind[0] + in_kind[1], axis=1)
+      places = np.arange(len(own)), own
+      loss -= share @ logs[places].astype(np.float64)
+      errors = np.exp(logs)
+      errors[places] -= 1
+      errors *= share.astype(x.dtype)[:, None]
+      by_kernel = by_kernel + (part.T @ errors).astype(np.float64)
+      by_bias = by_bias + np.sum(errors, axis=0, dtype=np.float64)
     return (
       loss + 0.5 * l2 * np.sum(kernel**2),
       np.append((by_kernel / scale).ravel(), by_bias),
@@ -164,11 +196,15 @@ def _fit(
 
 
 def _standard(
-  given: np.ndarray,
+  given: np.ndarray, *, overwrite: bool
 ) -> tuple[np.ndarray, np.ndarray, np.floating | float]:
   """Features of mean zero and mean variance one, as they were given.
 
   By blocks, so that there is no copy in f64.
+
+  Args:
+    given: [N, D].
+    overwrite: in their own memory.
 
   Returns:
     [N, D], what was taken from them [D], and then divided by.
@@ -179,7 +215,7 @@ def _standard(
   mean = sum(np.sum(given[b] - first, axis=0) for b in blocks) / n
   squares = sum(np.sum((given[b] - first - mean) ** 2) for b in blocks)
   size = np.sqrt(squares / given.size) or 1.0
-  x = np.empty_like(given)
+  x = given if overwrite else np.empty_like(given)
   for rows in blocks:
     x[rows] = (given[rows] - first - mean) / size
   return x, first + mean, size
@@ -194,6 +230,7 @@ def fit(
   max_iterations: int = 200,
   tolerance: float = GRADIENT_TOLERANCE,
   example_weights: Real[Array, '... N'] | Bool[Array, '... N'] | None = None,
+  overwrite: bool = False,
 ) -> Linear:
   """Fits a linear classifier; the bias is not regularised.
 
@@ -213,6 +250,7 @@ def fit(
     tolerance: the gradient's largest entry at which to stop.
     example_weights: [N] or [S, N], not negative, zero to leave an example out;
       all one if not given.
+    overwrite: the features, a NumPy array, may be; a copy is as large.
 
   Returns:
     The classifier, or S of them with a leading axis.
@@ -230,8 +268,7 @@ def fit(
       f'Expected weights of shape [{n}] or [S, {n}], got {weights.shape}.'
     )
   given = np.asarray(features)
-  x, centre, size = _standard(given)
-  one_hot = np.eye(num_classes, dtype=x.dtype)[np.asarray(labels)]
+  x, centre, size = _standard(given, overwrite=overwrite)
   found, classifier = (
     [],
     Linear(np.zeros((d, num_classes)), np.zeros(num_classes), 0, False),
@@ -239,8 +276,9 @@ def fit(
   for split in np.atleast_2d(weights):
     used = np.flatnonzero(split)
     classifier = _fit(
-      x[used],
-      one_hot[used],
+      x,
+      np.asarray(labels),
+      used,
       split[used],
       # The penalty is on the kernel of the features as given.
       l2 / size**2,

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from sklearn import linear_model
 
-from neucrab_jax.ops import linear
+from neucrab_jax.ops import float64, linear
 
 # Strong enough that the optimum is well conditioned, weak enough to fit.
 L2 = 1e-2
@@ -48,6 +48,18 @@ def test_an_offset_changes_nothing_but_the_bias(features):
   moved = linear.fit(x + np.float32(100), y, num_classes=6, l2=L2)
   found = linear.fit(x, y, num_classes=6, l2=L2)
   np.testing.assert_allclose(moved.kernel, found.kernel, atol=2e-3)
+
+
+def test_neither_blocks_nor_overwriting_show(features, monkeypatch):
+  x, y = features
+  splits = np.stack([np.arange(len(x)) % 3 != i for i in range(2)])
+  options = {'num_classes': 6, 'l2': L2, 'example_weights': splits}
+  whole = linear.fit(x, y, **options)
+  overwritten = linear.fit(x.copy(), y, overwrite=True, **options)
+  np.testing.assert_array_equal(overwritten.kernel, whole.kernel)
+  monkeypatch.setattr(float64, '_BLOCK_ELEMENTS', 70 * x.shape[1])
+  parts = linear.fit(x, y, **options)
+  np.testing.assert_allclose(parts.kernel, whole.kernel, atol=2e-3)
 
 
 @pytest.mark.parametrize('scale', [1e-3, 1e3])
