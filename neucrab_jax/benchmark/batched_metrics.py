@@ -37,8 +37,9 @@ _CONSTANT = 1e-12
 
 
 def _signs(x: np.ndarray) -> np.ndarray:
-  """[..., M, M]: the sign of x_i − x_j."""
-  return np.sign(x[..., :, None] - x[..., None, :])
+  """[..., M, M] of bytes: the sign of x_i − x_j."""
+  first, second = x[..., :, None], x[..., None, :]
+  return np.subtract(first > second, first < second, dtype=np.int8)
 
 
 def _form(a: np.ndarray, matrix: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -52,11 +53,14 @@ def _tau(
   x: np.ndarray, y: np.ndarray, weights: np.ndarray, *rank_weights: np.ndarray
 ) -> np.ndarray:
   s, g = _signs(x), _signs(y)
+  agree, differ_in_x, differ_in_y = (
+    signs.astype(np.float64) for signs in (s * g, s != 0, g != 0)
+  )
   pairs = []
   for h in rank_weights:
-    scale = _form(h, np.abs(s), weights) * _form(h, np.abs(g), weights)
+    scale = _form(h, differ_in_x, weights) * _form(h, differ_in_y, weights)
     with np.errstate(invalid='ignore', divide='ignore'):
-      pairs.append(_form(h, s * g, weights) / np.sqrt(scale))
+      pairs.append(_form(h, agree, weights) / np.sqrt(scale))
   return np.mean(pairs, axis=0)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib import figure
 
-from neucrab_jax.reports import evaluation_plots, page, plots
+from neucrab_jax.reports import agreement, page, plots
 
 if TYPE_CHECKING:
   from neucrab_jax.benchmark.record import Ablation, Setting
@@ -61,8 +61,8 @@ def render(ablation: Ablation, *, config: dict[str, Any]) -> str:
     'ablation.html.j2',
     config=config,
     environment=ablation.environment,
-    shade=evaluation_plots.shade,
-    ink=evaluation_plots.ink,
+    shade=agreement.shade,
+    ink=agreement.ink,
     ablation=ablation,
     by_covariance=by_covariance,
     plots={name: _plot(rows) for name, rows in by_covariance.items()},

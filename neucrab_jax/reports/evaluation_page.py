@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from neucrab_jax.reports import evaluation_plots, page, points, scatter
+from neucrab_jax.reports import agreement, page, points, scatter
 
 if TYPE_CHECKING:
   from neucrab_jax.benchmark.record import Alignment, Evaluation
@@ -37,7 +37,7 @@ def _scatters(aligned: Alignment) -> dict[str, list[points.Picture]]:
   }
 
 
-def _costs(aligned: Alignment) -> list[str]:
+def _costs(aligned: Alignment) -> list[points.Picture]:
   """Agreement against seconds, and against FLOPs, where they are known."""
   taus = {row.name: row.average['kendall_tau'] for row in aligned.rows}
   costs = {
@@ -58,7 +58,7 @@ def _costs(aligned: Alignment) -> list[str]:
   unit = 'seconds' if extracted else 'seconds, features given,'
   whole = aligned.cost.fine_tuning
   return [
-    evaluation_plots.cost(
+    agreement.against_cost(
       [
         {'name': name, 'cost': value, 'tau': taus[name].value}
         | {'low': taus[name].low, 'high': taus[name].high}
@@ -111,6 +111,6 @@ def render(
     costs=[_costs(aligned) for aligned in evaluation.alignments],
     extremes=_extremes,
     cite=lambda file: files.index(file) + 1 if file in files else None,
-    shade=evaluation_plots.shade,
-    ink=evaluation_plots.ink,
+    shade=agreement.shade,
+    ink=agreement.ink,
   )

@@ -38,6 +38,22 @@ class Label(NamedTuple):
   point: Point
   text: str
   anchor: str
+  style: str = ''
+
+
+class Bar(NamedTuple):
+  """An interval of what is upwards."""
+
+  x: float
+  low: float
+  high: float
+
+
+class Mark(NamedTuple):
+  """A line up at some place of the axis to the right, and what is there."""
+
+  x: float
+  text: str
 
 
 class Frame(NamedTuple):
@@ -86,6 +102,8 @@ class Picture(NamedTuple):
     across: ticks of the axis to the right.
     up: ticks of the axis upwards.
     labels: of some of the points.
+    bars: intervals of some of them.
+    marks: on the axis to the right.
     title: above them.
     names: of the two axes.
   """
@@ -96,6 +114,8 @@ class Picture(NamedTuple):
   across: Sequence[Tick]
   up: Sequence[Tick]
   labels: Sequence[Label] = ()
+  bars: Sequence[Bar] = ()
+  marks: Sequence[Mark] = ()
   title: str = ''
   names: tuple[str, str] = ('', '')
 

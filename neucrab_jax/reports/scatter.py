@@ -62,7 +62,8 @@ def _labels(
     is_left = point.x < (_FRAME.left + _FRAME.width - _FRAME.right) / 2
     x = point.x + (_BESIDE if is_left else -_BESIDE)
     anchor = 'start' if is_left else 'end'
-    labels.append(points.Label(x, height, point, _short(texts[i]), anchor))
+    label = points.Label(x, height, point, _short(texts[i]), anchor, 'wrong')
+    labels.append(label)
   return labels
 
 
