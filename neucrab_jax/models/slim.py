@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from neucrab_jax.models import winograd
 from neucrab_jax.typing import Array
 
 # Features are compared to 2e-5, which TF32 and bf16 would not reach.
@@ -121,7 +122,7 @@ def convolve(
 
   A 1×1 kernel is a matmul. So is one that is larger than the map, of which XLA
   has only a slow loop on a CPU. So with jaxlib 0.10, see
-  `experiments.benchmarks.workarounds`.
+  `experiments.benchmarks.workarounds`. For 3×3 at stride 1 see `winograd`.
   """
   size = kernel.shape[:2]
   if size == (1, 1) or any(np.greater(size, x.shape[1:3])):
@@ -132,7 +133,11 @@ def convolve(
     padding = jax.lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
   whole = {'window_strides': strides, 'padding': padding, **options}
   conv = functools.partial(jax.lax.conv_general_dilated, **whole)
-  if tuple(strides) == (1, 1):
+  if tuple(strides) == (1, 1) and winograd.pays(x.shape, kernel.shape):
+    fast = functools.partial(
+      winograd.convolve, padding=padding, precision=options['precision']
+    )
+  elif tuple(strides) == (1, 1):
     fast = functools.partial(_with_a_row_more, padding=padding, **options)
   elif x.shape[-1] == _COLOURS and kernel.shape[-1] in _FEATURES_OF_COLOURS:
     fast = functools.partial(_with_a_colour_more, **whole)
