@@ -13,8 +13,6 @@ _DARK = 0.6
 _FRAME = points.Frame(
   width=720, height=360, left=60, right=20, top=14, bottom=46
 )
-# Between a point and its name.
-_ASIDE = 6.0
 
 
 def shade(value: float | None) -> str:
@@ -67,12 +65,10 @@ def against_cost(
     places,
     across=x.ticks('{:g}'),
     up=y.ticks('{:.2g}'),
-    labels=[
-      points.Label(
-        point.x + _ASIDE, point.y - _ASIDE, point, row['name'], 'start'
-      )
-      for point, row in zip(places, rows, strict=True)
-    ],
+    labels=points.labels(
+      _FRAME,
+      [(point, row['name']) for point, row in zip(places, rows, strict=True)],
+    ),
     bars=[
       points.Bar(point.x, y.place(row['low']), y.place(row['high']))
       for point, row in zip(places, rows, strict=True)

@@ -7,11 +7,16 @@ An evaluation's page has hundreds, which matplotlib would draw for seconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 # Lines across or up, at most.
 _MOST_TICKS = 6
+# Of a label: its height, what a letter takes, the way to its point, and how
+# many letters there is room for.
+LINE, LETTER, _BESIDE, _LETTERS = 14.0, 6.6, 12.0, 40
+# How far aside labels go where there is no room beside their points.
+_ASIDE = (0.0, 120.0, 240.0)
 
 
 class Tick(NamedTuple):
@@ -118,6 +123,55 @@ class Picture(NamedTuple):
   marks: Sequence[Mark] = ()
   title: str = ''
   names: tuple[str, str] = ('', '')
+
+
+def short(text: str) -> str:
+  """A name that a picture has room for."""
+  if len(text) <= _LETTERS:
+    return text
+  return f'{text[: _LETTERS // 2]}…{text[-_LETTERS // 2 :]}'
+
+
+def labels(
+  frame: Frame, named: Sequence[tuple[Point, str]], style: str = ''
+) -> list[Label]:
+  """Labels beside points, as near as they can be with none over another.
+
+  Args:
+    frame: of the picture.
+    named: points of it, and what to call each.
+    style: of all.
+  """
+  middle = (frame.left + frame.width - frame.right) / 2
+  floor = frame.height - frame.bottom
+  steps = range(int((floor - frame.top) / LINE) + 1)
+  shifts = [sign * step * LINE for step in steps for sign in (-1, 1)]
+  found: list[tuple[Label, float, float]] = []
+  for point, name in sorted(named, key=lambda pair: pair[0].y):
+    text = short(name)
+    away = 1 if point.x < middle else -1
+
+    def span(
+      x: float, length: float = away * LETTER * len(text)
+    ) -> tuple[float, float]:
+      return min(x, x + length), max(x, x + length)
+
+    def is_free(x: float, y: float, span: Callable = span) -> bool:
+      start, end = span(x)
+      return frame.top <= y <= floor and not any(
+        abs(other.y - y) < LINE and start < right and left < end
+        for other, left, right in found
+      )
+
+    places = [
+      (point.x + away * (_BESIDE + aside), point.y + shift)
+      for aside in _ASIDE
+      for shift in shifts
+    ]
+    x, y = next((place for place in places if is_free(*place)), places[0])
+    anchor = 'start' if away > 0 else 'end'
+    found.append((Label(x, y, point, text, anchor, style), *span(x)))
+  return [label for label, *_ in found]
 
 
 def across(frame: Frame, low: float, high: float, *, is_log=False) -> Scale:

@@ -21,10 +21,6 @@ _FRAME = points.Frame(
 _ROOM = 0.08
 # The worst misplaced are named, from this many places on.
 _NAMED, _MISPLACED = 4, 2
-# Between labels above one another, and beside a point.
-_LINE, _BESIDE = 15.0, 12.0
-# Letters of a name that a picture has room for.
-_LETTERS = 40
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -35,36 +31,6 @@ def _scale(axis, values: np.ndarray) -> points.Scale:
   low, high = float(values.min()), float(values.max())
   room = _ROOM * (high - low) or max(abs(high), 1.0) * _ROOM
   return axis(_FRAME, low - room, high + room)
-
-
-def _short(text: str) -> str:
-  if len(text) <= _LETTERS:
-    return text
-  return f'{text[: _LETTERS // 2]}…{text[-_LETTERS // 2 :]}'
-
-
-def _labels(
-  places: Sequence[points.Point], texts: Sequence[str]
-) -> list[points.Label]:
-  """Labels of points, none over another."""
-  order = sorted(range(len(places)), key=lambda i: -places[i].y)
-  # Up from the lowest; then down from the top, where they would leave it.
-  heights: list[float] = []
-  for i in order:
-    heights.append(min([places[i].y, *(h - _LINE for h in heights[-1:])]))
-  ceiling = _FRAME.top
-  for rank in reversed(range(len(heights))):
-    heights[rank] = max(heights[rank], ceiling)
-    ceiling = heights[rank] + _LINE
-  labels = []
-  for i, height in zip(order, heights, strict=True):
-    point = places[i]
-    is_left = point.x < (_FRAME.left + _FRAME.width - _FRAME.right) / 2
-    x = point.x + (_BESIDE if is_left else -_BESIDE)
-    anchor = 'start' if is_left else 'end'
-    label = points.Label(x, height, point, _short(texts[i]), anchor, 'wrong')
-    labels.append(label)
-  return labels
 
 
 def draw(
@@ -113,10 +79,14 @@ def draw(
     places,
     across=across.ticks('{:.4g}'),
     up=up.ticks('{:.3g}'),
-    labels=_labels(
-      [places[i] for i in sorted(wrong)],
-      [f'{known[i][0]} {predicted[i]}→{true[i]}' for i in sorted(wrong)],
+    labels=points.labels(
+      _FRAME,
+      [
+        (places[i], f'{known[i][0]} {predicted[i]}→{true[i]}')
+        for i in sorted(wrong)
+      ],
+      'wrong',
     ),
     title='no τ' if tau is None else f'τ = {tau:.2f}'.replace('-', '−'),
-    names=(_short(name), 'accuracy'),
+    names=(points.short(name), 'accuracy'),
   )

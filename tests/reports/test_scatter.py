@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from neucrab_jax.benchmark import record
-from neucrab_jax.reports import scatter
+from neucrab_jax.reports import points, scatter
 
 
 def make_points(scores, accuracies):
@@ -44,9 +44,10 @@ def test_the_worst_misplaced_are_named_and_no_label_is_over_another():
     'c5',
   ]
   assert {label.text for label in picture.labels} >= {'c0 6→1', 'c1 5→1'}
-  heights = sorted(label.y for label in picture.labels)
-  assert all(b - a > 14 for a, b in itertools.pairwise(heights))
-  assert min(heights) >= picture.frame.top
+  for one, other in itertools.combinations(picture.labels, 2):
+    apart = abs(one.y - other.y) >= points.LINE
+    assert apart or abs(one.x - other.x) > points.LETTER * len('c0 6→1')
+  assert min(label.y for label in picture.labels) >= picture.frame.top
 
 
 @pytest.mark.parametrize(
