@@ -9,7 +9,7 @@ splits a batch over the devices of all processes (`synchronous`).
 Axes: N examples, B batch, P devices of this process.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -113,18 +113,41 @@ def unshard(tree: Any, *, size: int) -> Any:
   )
 
 
-def data_parallel(function: Callable[..., Any]) -> Callable[..., Any]:
+def data_parallel(
+  function: Callable[..., Any],
+  *,
+  compiler_options: Mapping[str, Any] | None = None,
+) -> Callable[..., Any]:
   """Compiles `function(replicated, sharded)` to run on all local devices.
 
   The first argument has no mapped axis. With one, XLA's CPU compiler was seen
   to fuse less, and a small network to run 6 % slower.
+
+  Args:
+    function: of two trees of arrays.
+    compiler_options: XLA's, by name.
   """
-  return jax.pmap(
+  mapped = jax.pmap(
     function,
     axis_name=AXIS,
     in_axes=(None, 0),
     devices=jax.local_devices(),
   )
+  if not compiler_options:
+    return mapped
+  programs: dict[Any, Callable[..., Any]] = {}
+
+  def run(replicated: Any, sharded: Any) -> Any:
+    leaves, structure = jax.tree.flatten((replicated, sharded))
+    key = structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    if key not in programs:
+      # Only a program that is compiled ahead of its call takes options.
+      programs[key] = mapped.lower(replicated, sharded).compile(
+        compiler_options=dict(compiler_options)
+      )
+    return programs[key](replicated, sharded)
+
+  return run
 
 
 def synchronous(

@@ -58,17 +58,26 @@ def test_unshard_takes_trees_with_holes():
   assert nothing is None
 
 
-def test_runs_on_every_local_device():
+@pytest.mark.parametrize('options', [{}, {'xla_embed_ir_in_executable': False}])
+def test_runs_on_every_local_device(options):
   devices = jax.local_device_count()
   tree = {'w': np.arange(3.0), 'b': np.float32(2)}
   batch = np.arange(devices * 2 * 3, dtype=np.float32).reshape(-1, 3)
-  run = parallel.data_parallel(lambda t, x: x @ t['w'] + t['b'])
-  out = run(
-    parallel.replicate(tree), parallel.shard(batch, batch_size=len(batch))
-  )
-  np.testing.assert_allclose(
-    parallel.unshard(out, size=len(batch)), batch @ tree['w'] + 2, rtol=1e-6
-  )
+  traced = []
+
+  def function(t, x):
+    traced.append(x.shape)
+    return x @ t['w'] + t['b']
+
+  run = parallel.data_parallel(function, compiler_options=options)
+  for images in (batch, batch, np.tile(batch, (2, 1))):
+    out = run(
+      parallel.replicate(tree), parallel.shard(images, batch_size=len(images))
+    )
+    np.testing.assert_allclose(
+      parallel.unshard(out, size=len(images)), images @ tree['w'] + 2, rtol=1e-6
+    )
+  assert len(traced) == 2
 
 
 def test_one_process_has_everything_and_agrees_with_itself():

@@ -110,7 +110,10 @@ def _ours(name: str) -> Callable[[], object]:
   from neucrab_jax import models
 
   variables = traverse_util.unflatten_dict(random_variables(name))
-  forward = jax.jit(functools.partial(models.infer, models.build(name)))
+  forward = jax.jit(
+    functools.partial(models.infer, models.build(name)),
+    compiler_options=models.compiler_options.find(variables),
+  )
   variables = jax.device_put(variables)
   images = jax.device_put(_images(NETWORKS[name][0]))
   return lambda: jax.block_until_ready(forward(variables, images))

@@ -64,7 +64,10 @@ def _through_us(file: str, images: np.ndarray) -> Callable[[], object]:
   from neucrab_jax import checkpoints, models
 
   backbone = checkpoints.restore(file)
-  forward = jax.jit(functools.partial(models.infer, backbone.module))
+  forward = jax.jit(
+    functools.partial(models.infer, backbone.module),
+    compiler_options=models.compiler_options.find(backbone.variables),
+  )
   variables, given = jax.device_put((backbone.variables, images))
   return lambda: jax.block_until_ready(forward(variables, given))
 

@@ -30,7 +30,10 @@ _BATCHES_AHEAD = 2
 
 @functools.cache
 def _forward(
-  module: nn.Module, value_range: checkpoints.ValueRange, dtype: str
+  module: nn.Module,
+  value_range: checkpoints.ValueRange,
+  dtype: str,
+  options: tuple[tuple[str, Any], ...],
 ) -> Callable[..., tuple[jax.Array, jax.Array | None]]:
   """The compiled network, shared by all checkpoints of an architecture."""
 
@@ -41,7 +44,7 @@ def _forward(
       return outputs.features, None
     return outputs.features, jax.nn.softmax(outputs.logits)
 
-  return parallel.data_parallel(forward)
+  return parallel.data_parallel(forward, compiler_options=dict(options))
 
 
 def _load_batch(images: list[decoded.Decode]) -> np.ndarray:
@@ -163,7 +166,10 @@ def extract(
     raise ValueError('There are no examples to extract features of.')
   batch_size = round_batch_size(_no_larger(batch_size, num=len(indices)))
   forward = _forward(
-    backbone.module, tuple(checkpoint.value_range), checkpoint.dtype
+    backbone.module,
+    tuple(checkpoint.value_range),
+    checkpoint.dtype,
+    tuple(models.compiler_options.find(backbone.variables).items()),
   )
   variables = parallel.replicate(backbone.variables)
   mine = indices[parallel.process_slice(len(indices))]

@@ -10,6 +10,7 @@ import jax
 from jaxtyping import Float
 
 from neucrab_jax import spelling
+from neucrab_jax.models import compiler_options as compiler_options
 from neucrab_jax.models import precision
 from neucrab_jax.models.counting import forward_flops as forward_flops
 from neucrab_jax.models.outputs import Outputs as Outputs

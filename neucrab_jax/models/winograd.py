@@ -88,7 +88,7 @@ def _every_second(x: Any, axis: int, count: int) -> list[Any]:
 def convolve(
   x: Float[Array, 'B H W C'],
   kernel: Float[Array, '3 3 C D'],
-  padding: Sequence[tuple[int, int]],
+  padding: Sequence[Any],
   *,
   precision: Any,
 ) -> Float[Array, 'B _ _ D']:
@@ -97,7 +97,7 @@ def convolve(
   Args:
     x: [B, H, W, C]
     kernel: [3, 3, C, D]
-    padding: before and after, along H and W.
+    padding: two pairs, before and after, along H and W.
     precision: of the products.
   """
   b, *_, channels = x.shape
