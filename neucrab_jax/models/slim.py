@@ -130,7 +130,9 @@ def convolve(
     matrix = kernel.reshape(-1, kernel.shape[-1])
     return jnp.matmul(seen, matrix, precision=options['precision'])
   if isinstance(padding, str):
-    padding = jax.lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
+    pads = jax.lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
+    # Of JAX 0.8, they are NumPy's.
+    padding = [(int(before), int(after)) for before, after in pads]
   whole = {'window_strides': strides, 'padding': padding, **options}
   conv = functools.partial(jax.lax.conv_general_dilated, **whole)
   if tuple(strides) == (1, 1) and winograd.pays(x.shape, kernel.shape):

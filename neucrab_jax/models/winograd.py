@@ -88,7 +88,7 @@ def _every_second(x: Any, axis: int, count: int) -> list[Any]:
 def convolve(
   x: Float[Array, 'B H W C'],
   kernel: Float[Array, '3 3 C D'],
-  padding: Sequence[Any],
+  padding: Sequence[tuple[int, int]],
   *,
   precision: Any,
 ) -> Float[Array, 'B _ _ D']:
