@@ -6,6 +6,7 @@ preprocessing, data, split, choice of examples, dtype and the code itself. So a
 changed setting can't meet a stale file, and nothing ever needs to be cleared.
 """
 
+import functools
 import os
 import pathlib
 import re
@@ -37,6 +38,12 @@ def cache_dir(given: str = '') -> str:
   return os.path.expanduser(given) or str(own)
 
 
+@functools.cache
+def _sources() -> str:
+  """A digest of the code that makes features, once for all checkpoints."""
+  return storage.digest_sources(models, decoded, extraction, record, tasks)
+
+
 def key(
   backbone: checkpoints.Backbone,
   examples: tasks.Examples,
@@ -54,7 +61,7 @@ def key(
     examples.fingerprint,
     np.asarray(indices, np.int64),
     checkpoint.dtype,
-    storage.digest_sources(models, decoded, extraction, record, tasks),
+    _sources(),
   )
 
 
