@@ -121,6 +121,8 @@ def test_the_key_stays_with_what_they_do_not_depend_on(
 
 
 def test_the_key_changes_with_the_code(backbone, examples, monkeypatch):
+  # Another process reads it anew.
+  monkeypatch.setattr(cache, '_sources', cache._sources.__wrapped__)
   before = cache.key(backbone, examples, indices=INDICES)
   monkeypatch.setattr(models, '__file__', small.__file__)
   assert cache.key(backbone, examples, indices=INDICES) != before
