@@ -17,6 +17,7 @@ from neucrab_jax import models
 _SHARED = {
   '__init__',
   'colours',
+  'compiler_options',
   'counting',
   'depthwise',
   'exported',  # Of a user's own function.
@@ -28,6 +29,7 @@ _SHARED = {
   'pooling',
   'precision',
   'slim',
+  'winograd',
 }
 
 
