@@ -187,10 +187,12 @@ def open_store(
 def stack(images: list[np.ndarray]) -> np.ndarray:
   """As `np.stack`; those that follow one another in a store are not copied."""
   first = images[0]
-  starts = [image.ctypes.data for image in images]
+  start = first.ctypes.data
   if first.base is None or any(
-    image.base is not first.base or start != starts[0] + place * first.nbytes
-    for place, (image, start) in enumerate(zip(images, starts, strict=True))
+    image.base is not first.base
+    or (image.shape, image.strides) != (first.shape, first.strides)
+    or image.ctypes.data != start + place * first.nbytes
+    for place, image in enumerate(images)
   ):
     return np.stack(images)
   return np.lib.stride_tricks.as_strided(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What XLA's compiler is told of a network that runs on a CPU.
 
-Results are those of the same arithmetic in another order. With jaxlib 0.10, an
-EfficientNet-B0 takes a seventh less time; `experiments.benchmarks.models
---only=efficientnet_b0` tells what it takes.
+Results are those of the same arithmetic in another order. So with jaxlib 0.10,
+for EfficientNets and MobileNets above all; `experiments.benchmarks.models` has
+their times. What `XLA_FLAGS` says is left to the user.
 """
 
 import functools

@@ -12,8 +12,8 @@ from configs import evaluate as evaluate_config
 from configs import published as published_config
 from neucrab_jax import checkpoints, storage
 from neucrab_jax.benchmark import analysis, cost, metrics, run
-from neucrab_jax.ranking import score_record
-from tests.benchmark import record_files
+from neucrab_jax.ranking import predictions, score_record
+from tests.benchmark import aligned_scores, record_files
 
 NAMES = tuple('abcdefgh')
 TASKS = ('flowers', 'birds')
@@ -337,6 +337,18 @@ def test_flops_and_parameters_are_those_of_the_layers():
   )
   # XLA leaves padding out, and counts the normalisation.
   assert flops == pytest.approx(expected, rel=0.2)
+
+
+def test_flops_are_those_on_record():
+  # Checkpoints of which nothing but the record tells the architecture.
+  aligned = aligned_scores.make(knn=aligned_scores.GOOD)
+  scores = {
+    name: predictions.Prediction(0.5, 'file', (), {'score': 1.0}, 1e3 * place)
+    for place, name in enumerate(aligned.checkpoints, start=1)
+  }
+  predicted = [predictions.Predictions('knn', 't', scores, num_examples=10)]
+  found = cost.of_measures(aligned, predicted)
+  assert found['knn'].flops == pytest.approx(10 * 4.5e3)
 
 
 def test_what_is_not_known_has_no_cost():
