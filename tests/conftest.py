@@ -6,9 +6,11 @@ so that pytest's workers and the processes that tests start have them too. The
 shapes that signatures name are checked in every test.
 """
 
+import ast
 import importlib.metadata
 import os
 import pathlib
+import sys
 import tempfile
 
 import jaxtyping
@@ -34,6 +36,19 @@ _SHARE_EVERY_PROGRAM = {
   'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
 }
 _folder = None
+
+
+def _parse_again(*args, **keywords):
+  try:
+    return _parse(*args, **keywords)
+  except SystemError:
+    return _parse_again(*args, **keywords)
+
+
+# Python 3.11 fails by chance where two threads parse at a time, which the hook
+# does with modules and NumPy with headers (python/cpython#106905).
+if sys.version_info < (3, 13):
+  _parse, ast.parse = ast.parse, _parse_again
 
 # Before anything of the package is imported.
 jaxtyping.install_import_hook(

@@ -52,6 +52,20 @@ def test_what_is_no_file_is_refused(tmp_path, kind):
   assert str(path) in str(error.value)
 
 
+def test_a_header_that_two_threads_were_at_is_read_again(tmp_path, monkeypatch):
+  np.savez(tmp_path / 'a.npz', x=np.arange(3))
+  read, failures = np.lib.format.read_array_header_1_0, [SystemError('depth')]
+
+  def fail_once(file):
+    if failures:
+      raise failures.pop()
+    return read(file)
+
+  monkeypatch.setattr(np.lib.format, 'read_array_header_1_0', fail_once)
+  assert list(storage.read_npz(tmp_path / 'a.npz')['x']) == [0, 1, 2]
+  assert not failures
+
+
 def test_a_link_to_a_file_is_a_file(tmp_path):
   np.savez(tmp_path / 'a.npz', x=np.arange(3))
   (tmp_path / 'b.npz').symlink_to('a.npz')
