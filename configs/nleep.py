@@ -29,7 +29,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.measure.options.variant = 'paper'
   config.measure.options.energy = 0.8  # Of the variance, kept by PCA.
   config.measure.options.components_per_class = 5
-  config.measure.options.num_seeds = 5
+  # Mixtures; None for three, or two of very many examples and components.
+  config.measure.options.num_seeds = None
   config.measure.options.max_iterations = 100
   config.measure.options.tolerance = 1e-3  # Nats per example.
   return config

@@ -2,7 +2,7 @@
 """Measures at a large task's size: seconds, and memory beside the features.
 
     python -m experiments.benchmarks.large [--examples=87003] [--dims=1024] \\
-        [--classes=397] [--measures=nleep] [--seeds=2]
+        [--classes=397] [--measures=nleep]
 
 One call of each, compiling included, on features that are made: their classes'
 means, and noise of one variance in all dimensions. Memory is what the process
@@ -76,20 +76,16 @@ def main():
   parser.add_argument('--dims', type=int, default=1_024)
   parser.add_argument('--classes', type=int, default=397)
   parser.add_argument('--measures', default='nleep')
-  parser.add_argument('--seeds', type=int, default=2, help='of nleep')
   arguments = parser.parse_args()
   features, labels = make_problem(
     arguments.examples, arguments.dims, arguments.classes
   )
   print(_ROW.format('', 'score', '±', 'seconds', 'memory'))
   for name in arguments.measures.split(','):
-    options = {'num_seeds': arguments.seeds} if name == 'nleep' else {}
     start = time.perf_counter()
     with warnings.catch_warnings(), _Peak() as peak:
       warnings.simplefilter('ignore')
-      found = measures.evaluate(
-        name, features=features, labels=labels, **options
-      )
+      found = measures.evaluate(name, features=features, labels=labels)
     print(
       _ROW.format(
         name,

@@ -18,7 +18,8 @@ _LARGEST_LEVERAGE = 0.9
 
 
 def _judge(
-  spectrum: float64.Spectrum,
+  x: Float[np.ndarray, 'N K'],
+  values: Float[np.ndarray, 'R'],
   kernel: np.ndarray,
   bias: np.ndarray,
   labels: np.ndarray,
@@ -32,8 +33,9 @@ def _judge(
   Examples by classes can be as large as the features, and are never all there.
 
   Args:
-    spectrum: of the features.
-    kernel: [K, C], of the classifier of their coordinates.
+    x: [N, K], coordinates on the features' principal axes.
+    values: [R], their sums of squares; K is R, or 1 where R is 0.
+    kernel: [K, C], of the classifier of the coordinates.
     bias: [C], of the classifier.
     labels: [N].
     held_out: [N] bool.
@@ -42,12 +44,12 @@ def _judge(
   Returns:
     The accuracy, and [N] by its sum over held-out examples.
   """
-  n, values = len(labels), spectrum.values
+  n = len(labels)
   blocks = tuple(float64.row_blocks(n, max(kernel.shape)))
 
   def blocks_of_logits():
     for rows in blocks:
-      coordinates = spectrum.coordinates(rows)
+      coordinates = x[rows].astype(np.float64)
       yield rows, coordinates, coordinates @ kernel + bias
 
   rivals = np.zeros(n, np.int64)
@@ -76,10 +78,10 @@ def _judge(
     places = np.arange(len(slopes))
     slopes[places, labels[rows]] = density[rows]
     slopes[places, rivals[rows]] = -density[rows]
-    by_kernel += spectrum.coordinates(rows).T @ slopes
+    by_kernel += x[rows].T @ slopes
   curvature /= num_trained * len(bias)
   curved = curvature * values / n + l2
-  leverage = float64.leverages(spectrum.left, values / curved)
+  leverage = float64.leverages(x, 1 / curved)
   leverage = np.minimum(curvature * leverage / num_trained, _LARGEST_LEVERAGE)
   by_kernel = by_kernel / curved[:, None] / num_trained
   for rows, coordinates, logits in blocks_of_logits():
@@ -125,9 +127,11 @@ def linear(
   # On their principal axes, where there are as few as N, and the penalty the
   # same.
   spectrum = float64.spectrum(features, float64.standardise)
-  x = np.empty((len(features), max(len(spectrum.values), 1)), np.float32)
+  values = spectrum.values
+  x = np.empty((len(features), max(len(values), 1)), np.float32)
   for rows in float64.row_blocks(*x.shape):
     x[rows] = spectrum.coordinates(rows)
+  del spectrum  # Twice as large as the features.
   labels = np.asarray(labels)
   classifiers = linear_ops.fit(
     x,
@@ -136,9 +140,7 @@ def linear(
     l2=l2,
     max_iterations=max_iterations,
     example_weights=~held_out,
-    overwrite=True,
   )
-  del x  # As large as the features.
   unfinished = num_splits - int(np.sum(classifiers.converged))
   warnings = ()
   if unfinished:
@@ -150,7 +152,7 @@ def linear(
   for kernel, bias, chosen in zip(
     classifiers.kernel, classifiers.bias, held_out, strict=True
   ):
-    accuracy, changes = _judge(spectrum, kernel, bias, labels, chosen, l2)
+    accuracy, changes = _judge(x, values, kernel, bias, labels, chosen, l2)
     accuracies.append(accuracy)
     influence += changes * len(labels) / chosen.sum() / num_splits
   return measure.Score(

@@ -103,13 +103,14 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
           f'{option} of {name}', str(value), limits[option]
         )
       continue
-    number = int if isinstance(defaults[option], int) else (int, float)
+    if value is None and defaults[option] is None:
+      continue
+    low, high = limits[option]
+    number = int if isinstance(low, int) else (int, float)
     if isinstance(value, bool) or not isinstance(value, number):
       raise ValueError(
-        f'{option} of {name} must be {type(defaults[option]).__name__}, not '
-        f'{value!r}.'
+        f'{option} of {name} must be {type(low).__name__}, not {value!r}.'
       )
-    low, high = limits[option]
     if not (value >= low and (high is None or value <= high)):
       raise ValueError(
         f'{option} of {name} must be '

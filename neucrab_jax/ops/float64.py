@@ -20,7 +20,8 @@ from jaxtyping import Float, Int, Real
 
 from neucrab_jax.typing import Array
 
-# Of spectra that are kept, beside the one that is asked for.
+# Of spectra that are kept. One that is larger by itself is made anew by each
+# measure: the next one needs the memory more.
 _KEPT_BYTES = 1 << 28
 
 # An offset so many times the spread leaves nothing of it in a Gram matrix.
@@ -254,7 +255,7 @@ def spectrum(
   features: Real[Array, 'N D'],
   prepare: Callable[[Array], np.ndarray] = centre,
 ) -> Spectrum:
-  """Decomposes features, once for all measures that ask for it.
+  """Decomposes features; small ones once for all measures that ask for it.
 
   Args:
     features: [N, D].
@@ -267,14 +268,15 @@ def spectrum(
   with _lock:
     kept = _kept.setdefault(key, _Kept())
     _kept.move_to_end(key)
-    while (
-      len(_kept) > 1 and sum(k.nbytes for k in _kept.values()) > _KEPT_BYTES
-    ):
+    while sum(k.nbytes for k in _kept.values()) > _KEPT_BYTES:
       _kept.popitem(last=False)
   with kept.lock:
     if kept.spectrum is None:
       prepared = prepare(x)
       if np.may_share_memory(prepared, x):
         prepared = prepared.copy()
-      kept.spectrum = _decompose(prepared)
+      found = _decompose(prepared)
+      if found.left.nbytes > _KEPT_BYTES:
+        return found
+      kept.spectrum = found
     return kept.spectrum

@@ -196,7 +196,7 @@ def _fit(
 
 
 def _standard(
-  given: np.ndarray, *, overwrite: bool
+  given: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.floating | float]:
   """Features of mean zero and mean variance one, as they were given.
 
@@ -204,7 +204,6 @@ def _standard(
 
   Args:
     given: [N, D].
-    overwrite: in their own memory.
 
   Returns:
     [N, D], what was taken from them [D], and then divided by.
@@ -215,7 +214,7 @@ def _standard(
   mean = sum(np.sum(given[b] - first, axis=0) for b in blocks) / n
   squares = sum(np.sum((given[b] - first - mean) ** 2) for b in blocks)
   size = np.sqrt(squares / given.size) or 1.0
-  x = given if overwrite else np.empty_like(given)
+  x = np.empty_like(given)
   for rows in blocks:
     x[rows] = (given[rows] - first - mean) / size
   return x, first + mean, size
@@ -230,7 +229,6 @@ def fit(
   max_iterations: int = 200,
   tolerance: float = GRADIENT_TOLERANCE,
   example_weights: Real[Array, '... N'] | Bool[Array, '... N'] | None = None,
-  overwrite: bool = False,
 ) -> Linear:
   """Fits a linear classifier; the bias is not regularised.
 
@@ -250,7 +248,6 @@ def fit(
     tolerance: the gradient's largest entry at which to stop.
     example_weights: [N] or [S, N], not negative, zero to leave an example out;
       all one if not given.
-    overwrite: the features, a NumPy array, may be; a copy is as large.
 
   Returns:
     The classifier, or S of them with a leading axis.
@@ -267,8 +264,7 @@ def fit(
     raise ValueError(
       f'Expected weights of shape [{n}] or [S, {n}], got {weights.shape}.'
     )
-  given = np.asarray(features)
-  x, centre, size = _standard(given, overwrite=overwrite)
+  x, centre, size = _standard(np.asarray(features))
   found, classifier = (
     [],
     Linear(np.zeros((d, num_classes)), np.zeros(num_classes), 0, False),

@@ -35,9 +35,9 @@ OVERSAMPLING = 0.5
 # them: of 5,000 examples in 283 dimensions, 500 components lost 4.6 nats by it.
 FEW_EXAMPLES = 16
 
-# Up to this many products of candidates are computed in one matmul, half a GiB
-# in f64 with their distances; of more, those that are asked for.
-DISTANCES_AT_ONCE = 1 << 25
+# Up to this many products of candidates are computed in one matmul, a quarter
+# GiB in f64 with their distances; of more, those that are asked for.
+DISTANCES_AT_ONCE = 1 << 24
 
 
 def _candidates(noise, x, weights, num_dims, num_candidates):

@@ -4,7 +4,10 @@
 The pages of `configs/` start from these, and say what they change.
 """
 
+from typing import Any
+
 import ml_collections
+from ml_collections import config_dict
 
 from neucrab_jax import measures
 from neucrab_jax.typing import Config
@@ -66,11 +69,22 @@ def checkpoints_on_a_task() -> Config:
   return config
 
 
+def _options(name: str) -> dict[str, Any]:
+  """A measure's options, for a page of settings.
+
+  Those that the measure sets itself, if they are not given, are whole numbers.
+  """
+  return {
+    option: config_dict.placeholder(int) if value is None else value
+    for option, value in measures.default_options(name).items()
+  }
+
+
 def measure(name: str) -> Config:
   """One measure, with all its options."""
   config = ml_collections.ConfigDict()
   config.name = name  # One of measures.names().
-  config.options = measures.default_options(name)
+  config.options = _options(name)
   return config
 
 
@@ -84,5 +98,5 @@ def several_measures(names: tuple[str, ...]) -> Config:
   config.measures = ','.join(names)  # Names, separated by commas.
   config.options = ml_collections.ConfigDict()
   for name in measures.names():
-    config.options[name] = measures.default_options(name)
+    config.options[name] = _options(name)
   return config

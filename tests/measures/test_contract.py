@@ -257,6 +257,7 @@ def test_unknown_option_names_the_nearest(problem):
     ('energy', 'most', "float, not 'most'"),
     ('num_seeds', 1, 'at least 2, not 1'),
     ('num_seeds', 3.5, 'int, not 3.5'),
+    ('energy', None, 'float, not None'),
     ('components_per_class', True, 'int, not True'),
     ('variant', 'papr', "mean 'paper'"),
   ],

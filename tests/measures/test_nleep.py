@@ -9,6 +9,7 @@ from scipy import stats
 from sklearn import cluster, decomposition, mixture
 
 from neucrab_jax import measures
+from neucrab_jax.measures import nleep
 from neucrab_jax.ops import gmm, pca
 
 
@@ -93,6 +94,17 @@ def test_same_seed_gives_the_same_score_and_another_seed_another():
 
   assert score(0) == score(0)
   assert score(0) != score(1)
+
+
+def test_very_many_posteriors_get_two_mixtures(monkeypatch):
+  x, labels = problems.make('plain')
+
+  def score(**options):
+    return measures.score('nleep', features=x, labels=labels, **options)
+
+  assert score() == score(num_seeds=3) != score(num_seeds=2)
+  monkeypatch.setattr(nleep, '_MANY_POSTERIORS', len(labels) * 25 - 1)
+  assert score() == score(num_seeds=2)
 
 
 @pytest.mark.parametrize('scale', [1e-3, 1e3])
