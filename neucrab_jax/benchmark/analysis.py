@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from neucrab_jax.benchmark import (
-  batched_metrics,
   bootstrap,
   cost,
   metrics,
@@ -102,9 +101,7 @@ def _resample(
 def _average_tau(
   aligned: AlignedScores, c: int, draws: bootstrap.Draws
 ) -> np.ndarray:
-  scores = bootstrap.draw_scores(aligned, c, draws)
-  taus = bootstrap.agreements('kendall_tau', scores, draws)
-  return bootstrap.average(taus, draws.task_weights)
+  return bootstrap.taus(bootstrap.draw_scores(aligned, c, draws), draws)
 
 
 def _estimates(
@@ -119,8 +116,8 @@ def _estimates(
   ]
   scores = bootstrap.draw_scores(aligned, c, draws)
   means, by_task = {}, [{} for _ in aligned.tasks]
-  for name in metrics.METRICS:
-    drawn = bootstrap.agreements(name, scores, draws)
+  found = bootstrap.agreements(tuple(metrics.METRICS), scores, draws)
+  for name, drawn in found.items():
     for t, estimates in enumerate(by_task):
       estimates[name] = _estimate(values[t][name], bootstrap.interval(drawn[t]))
     means[name] = _estimate(
@@ -183,18 +180,14 @@ def _row(aligned: AlignedScores, c: int, resamples: _Resamples) -> record.Row:
 def _random_order(aligned: AlignedScores, orders: np.ndarray) -> record.Row:
   """What no knowledge at all earns: exact means, intervals of the orders."""
   orders = orders[:_RANDOM_ORDERS].astype(np.float64)
-  ones = np.ones(orders.shape)
+  draws = bootstrap.fixed(aligned.accuracies, np.ones(orders.shape))
   equal = np.zeros(len(aligned.checkpoints))
   means, by_task = {}, [{} for _ in aligned.tasks]
   # Scores that are all equal earn what chance does; τ and r are symmetric.
   chances = [_metrics_of(equal, a) for a in aligned.accuracies]
-  for name in metrics.METRICS:
-    drawn = np.stack(
-      [
-        batched_metrics.agreement(name, orders, accuracies, ones)
-        for accuracies in aligned.accuracies
-      ]
-    )
+  scores = [orders] * len(aligned.tasks)
+  found = bootstrap.agreements(tuple(metrics.METRICS), scores, draws)
+  for name, drawn in found.items():
     chance = np.nan_to_num([values[name] for values in chances])
     for t, estimates in enumerate(by_task):
       estimates[name] = _estimate(chance[t], bootstrap.interval(drawn[t]))

@@ -7,138 +7,169 @@ in both score and accuracy, which no τ counts as a pair; among the top k it
 takes one place.
 
 With s_ij = sign(S_i − S_j), g_ij likewise of the accuracies, and h_i the sum of
-1/rank over the copies of checkpoint i:
+1/rank over the copies of checkpoint i, over all pairs i < j:
 
-    τ   = wᵀ(s∘g)w / √(wᵀ|s|w · wᵀ|g|w)
-    τ_w = hᵀ(s∘g)w / √(hᵀ|s|w · hᵀ|g|w)
+    τ   = Σ s g w_i w_j / √(Σ |s| w_i w_j · Σ |g| w_i w_j)
 
-so that no copy is made, and fixed scores cost one [R, M] by [M, M] product.
+and τ_w the same with h_i w_j + h_j w_i in place of w_i w_j, so that no copy is
+made. One checkpoint after the other meets those behind it: arrays of all pairs
+would be too large to stay near a core.
 
-Axes: R resamples, M checkpoints. Scores and accuracies are [M] or, where they
-are resampled too, [R, M]; weights [R, M] or [M]. Results are [R] or a scalar,
-NaN where the metric is not defined.
+Axes: R resamples, M checkpoints. Resamples are the last axis, so that what is
+done to a checkpoint is done to a row that lies together in memory.
 """
 
-from collections.abc import Callable
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Int8, Num, Shaped
 from scipy import special
 
 # [M], or [R, M] where they are resampled.
 Values = Num[np.ndarray, '... M']
-# [R]; a scalar where nothing is resampled.
-Found = Float[np.ndarray | np.floating, '...']
+# The same, as they are kept here: [M, 1] or [M, R].
+Kept = Float[np.ndarray, 'M _']
+# NaN where the metric is not defined.
+Found = Float[np.ndarray, 'R']
 
-# Numbers of an [R, M, M] array at once: some 32 MB in f64.
-_BLOCK = 4_000_000
 # Correlations of f64 sums can't be told from a constant's below this share.
 _CONSTANT = 1e-12
 
 
-def _signs(x: np.ndarray) -> np.ndarray:
-  """[..., M, M] of bytes: the sign of x_i − x_j."""
-  first, second = x[..., :, None], x[..., None, :]
+def _total(
+  x: Shaped[np.ndarray, 'n _'], weights: Float[np.ndarray, 'n R']
+) -> Float[np.ndarray, 'R']:
+  """The sum over checkpoints, weighted."""
+  return np.einsum('nr,nr->r', np.broadcast_to(x, weights.shape), weights)
+
+
+def _count(
+  relation: Callable[[np.ndarray, np.ndarray], np.ndarray],
+  x: Kept,
+  there: Float[np.ndarray, 'M R'],
+) -> Float[np.ndarray, 'M R']:
+  """For each checkpoint i, how many that are there have relation(x, x_i)."""
+  return np.stack([_total(relation(x, x_i), there) for x_i in x])
+
+
+@dataclasses.dataclass(frozen=True)
+class Resamples:
+  """What metrics are of, and what several of them ask of it.
+
+  Attributes:
+    scores: [M, 1] or [M, R], all known.
+    accuracies: the same.
+    weights: [M, R], whole numbers.
+  """
+
+  scores: Kept
+  accuracies: Kept
+  weights: Float[np.ndarray, 'M R']
+
+  @functools.cached_property
+  def there(self) -> Float[np.ndarray, 'M R']:
+    """1 for who was drawn, else 0."""
+    return (self.weights > 0).astype(np.float64)
+
+  @functools.cached_property
+  def above(self) -> Float[np.ndarray, 'M R']:
+    """How many of those drawn have a higher score than each."""
+    return _count(np.greater, self.scores, self.there)
+
+  @functools.cached_property
+  def level(self) -> Float[np.ndarray, 'M R']:
+    """How many of those drawn have the score of each."""
+    return _count(np.equal, self.scores, self.there)
+
+
+def _signs(x: Kept, i: int) -> Int8[np.ndarray, 'n _']:
+  """The sign of x_i − x_j for each j behind i."""
+  first, second = x[i], x[i + 1 :]
   return np.subtract(first > second, first < second, dtype=np.int8)
 
 
-def _form(a: np.ndarray, matrix: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """aᵀ matrix b for each resample."""
-  if matrix.ndim == 2:
-    return np.sum((a @ matrix) * b, axis=-1)
-  return np.sum(np.matmul(a[..., None, :], matrix)[..., 0, :] * b, axis=-1)
+def _tau(given: Resamples, *rank_weights: Float[np.ndarray, 'M R']) -> Found:
+  w = given.weights
+  # For each h: how many pairs agree, differ in score and differ in accuracy.
+  sums = np.zeros((len(rank_weights), 3, w.shape[1]))
+  for i in range(len(w)):
+    s, g = _signs(given.scores, i), _signs(given.accuracies, i)
+    for part, x in enumerate((s * g, s != 0, g != 0)):
+      behind = _total(x, w[i + 1 :])
+      for h, total in zip(rank_weights, sums[:, part], strict=True):
+        total += h[i] * behind
+        if h is not w:
+          total += w[i] * _total(x, h[i + 1 :])
+  with np.errstate(invalid='ignore', divide='ignore'):
+    taus = [agree / np.sqrt(in_s * in_g) for agree, in_s, in_g in sums]
+  return np.mean(taus, axis=0)
 
 
-def _tau(
-  x: np.ndarray, y: np.ndarray, weights: np.ndarray, *rank_weights: np.ndarray
-) -> np.ndarray:
-  s, g = _signs(x), _signs(y)
-  agree, differ_in_x, differ_in_y = (
-    signs.astype(np.float64) for signs in (s * g, s != 0, g != 0)
-  )
-  pairs = []
-  for h in rank_weights:
-    scale = _form(h, differ_in_x, weights) * _form(h, differ_in_y, weights)
-    with np.errstate(invalid='ignore', divide='ignore'):
-      pairs.append(_form(h, agree, weights) / np.sqrt(scale))
-  return np.mean(pairs, axis=0)
-
-
-def kendall_tau(scores: Values, accuracies: Values, weights: Values) -> Found:
-  return _tau(scores, accuracies, weights, weights)
+def kendall_tau(given: Resamples) -> Found:
+  return _tau(given, given.weights)
 
 
 def _hyperbolic(
-  first: np.ndarray, second: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+  first: Kept, second: Kept, weights: Float[np.ndarray, 'M R']
+) -> Float[np.ndarray, 'M R']:
   """h: each checkpoint's sum of 1/rank over its copies, best first."""
-  order = np.lexsort(np.broadcast_arrays(second, first), axis=-1)[..., ::-1]
-  shape = np.broadcast_shapes(order.shape, weights.shape)
-  order = np.broadcast_to(order, shape)
-  copies = np.take_along_axis(np.broadcast_to(weights, shape), order, axis=-1)
-  last = np.cumsum(copies, axis=-1).astype(int)
+  order = np.lexsort(np.broadcast_arrays(second, first), axis=0)[::-1]
+  order = np.broadcast_to(order, weights.shape)
+  copies = np.take_along_axis(weights, order, axis=0).astype(int)
+  last = np.cumsum(copies, axis=0)
   harmonic = np.concatenate(
     [[0.0], np.cumsum(1 / np.arange(1, last.max(initial=1) + 1))]
   )
-  h = np.empty(shape)
-  sums = harmonic[last] - harmonic[last - copies.astype(int)]
-  np.put_along_axis(h, order, sums, axis=-1)
+  h = np.empty(weights.shape)
+  np.put_along_axis(h, order, harmonic[last] - harmonic[last - copies], axis=0)
   return h
 
 
-def weighted_kendall_tau(
-  scores: Values, accuracies: Values, weights: Values
-) -> Found:
+def weighted_kendall_tau(given: Resamples) -> Found:
   return _tau(
-    scores,
-    accuracies,
-    weights,
-    _hyperbolic(scores, accuracies, weights),
-    _hyperbolic(accuracies, scores, weights),
+    given,
+    _hyperbolic(given.scores, given.accuracies, given.weights),
+    _hyperbolic(given.accuracies, given.scores, given.weights),
   )
 
 
-def pearson(scores: Values, accuracies: Values, weights: Values) -> Found:
-  total = np.sum(weights, axis=-1, keepdims=True)
+def pearson(given: Resamples) -> Found:
+  weights = given.weights
+  total = np.sum(weights, axis=0)
 
-  def centred(x):
-    return x - np.sum(x * weights, axis=-1, keepdims=True) / total
+  def centred(x: np.ndarray) -> np.ndarray:
+    return x - np.sum(x * weights, axis=0) / total
 
-  def product(a, b):
-    return np.sum(weights * a * b, axis=-1)
+  def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.sum(weights * a * b, axis=0)
 
   with np.errstate(invalid='ignore', divide='ignore'):
-    x, y = centred(scores), centred(accuracies)
+    x, y = centred(given.scores), centred(given.accuracies)
     xx, yy = product(x, x), product(y, y)
-    constant = (xx <= _CONSTANT**2 * product(scores, scores)) | (
-      yy <= _CONSTANT**2 * product(accuracies, accuracies)
+    constant = (xx <= _CONSTANT**2 * product(given.scores, given.scores)) | (
+      yy <= _CONSTANT**2 * product(given.accuracies, given.accuracies)
     )
     r = product(x, y) / np.sqrt(xx * yy)
   return np.where(constant, np.nan, np.clip(r, -1, 1))
 
 
-def _count(there: np.ndarray, relation: np.ndarray) -> np.ndarray:
-  """For each checkpoint i, how many that are there have relation[i, ·]."""
-  if relation.ndim == 2:
-    return there @ relation.T
-  return np.matmul(relation, there[..., None])[..., 0]
-
-
 def _top(
-  scores: np.ndarray, there: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | np.integer]:
+  given: Resamples, k: int
+) -> tuple[
+  Bool[np.ndarray, 'M R'], Bool[np.ndarray, 'M R'], Num[np.ndarray, 'R']
+]:
   """Who is among the k highest scores, and who might be.
 
   Returns:
-    [R, M] surely among them, [R, M] tied for the last places, [R] the number
+    [M, R] surely among them, [M, R] tied for the last places, [R] the number
     of these places.
   """
-  s = _signs(scores)
-  above = _count(there, (s < 0).astype(np.float64))
-  level = _count(there, (s == 0).astype(np.float64))
-  surely = (there > 0) & (above + level <= k)
-  tied = (there > 0) & (above < k) & (above + level > k)
-  return surely, tied, k - np.sum(surely, axis=-1)
+  there, last = given.there > 0, given.above + given.level
+  surely = there & (last <= k)
+  tied = there & (given.above < k) & (last > k)
+  return surely, tied, k - np.sum(surely, axis=0)
 
 
 def _binomials(size: int, k: int) -> np.ndarray:
@@ -147,24 +178,20 @@ def _binomials(size: int, k: int) -> np.ndarray:
   return np.asarray(ways)
 
 
-def rel_at_k(
-  scores: Values, accuracies: Values, weights: Values, *, k: int
-) -> Found:
-  there = (weights > 0).astype(np.float64)
-  surely, tied, places = _top(scores, there, k)
-  most = np.max(np.where(there > 0, accuracies, -np.inf), axis=-1)
-  floor = np.max(
-    np.where(surely, accuracies, -np.inf), axis=-1, keepdims=True, initial=0.0
-  )
+def rel_at_k(given: Resamples, *, k: int) -> Found:
+  accuracies, there = given.accuracies, given.there > 0
+  surely, tied, places = _top(given, k)
+  most = np.max(np.where(there, accuracies, -np.inf), axis=0)
+  floor = np.max(np.where(surely, accuracies, -np.inf), axis=0, initial=0.0)
+  rest = np.sum(tied, axis=0)
+  places = np.clip(places, 1, k)
+  choose = _binomials(len(accuracies), k)
   # Of those tied, one is the best chosen if it is chosen and none better is;
   # equal accuracies count in their order.
-  g = _signs(accuracies)
-  earlier = np.tri(g.shape[-1], k=-1)
-  better = ((g < 0) | ((g == 0) & (earlier > 0))).astype(np.float64)
-  rest = np.sum(tied, axis=-1, keepdims=True)
-  places = np.clip(places, 1, k)[..., None]
-  choose = _binomials(g.shape[-1], k)
-  ahead = _count(tied.astype(np.float64), better)
+  might = tied.astype(np.float64)
+  ahead = _count(np.greater, accuracies, might)
+  for i in range(1, len(might)):
+    ahead[i] += _total(accuracies[:i] == accuracies[i], might[:i])
   with np.errstate(invalid='ignore', divide='ignore'):
     # Of more than are left, none can be chosen: the table is 0 there.
     chance = (
@@ -172,84 +199,71 @@ def rel_at_k(
       / (choose[rest, places])
     )
     expected = np.sum(
-      np.where(tied, chance * np.maximum(accuracies, floor), 0), axis=-1
+      np.where(tied, chance * np.maximum(accuracies, floor), 0), axis=0
     )
-    best = np.where(rest[..., 0] > 0, expected, floor[..., 0])
+    best = np.where(rest > 0, expected, floor)
     return np.where(np.isfinite(most), best / most, np.nan)
 
 
-def recall_at_k(
-  scores: Values, accuracies: Values, weights: Values, *, k: int
-) -> Found:
-  there = (weights > 0).astype(np.float64)
-  surely, tied, places = _top(scores, there, k)
-  known = np.where(there > 0, accuracies, -np.inf)
-  best = (known == np.max(known, axis=-1, keepdims=True)) & (there > 0)
-  rest = np.sum(tied, axis=-1)
-  others = np.sum(tied & ~best, axis=-1)
-  choose = _binomials(tied.shape[-1], k)
+def recall_at_k(given: Resamples, *, k: int) -> Found:
+  there = given.there > 0
+  surely, tied, places = _top(given, k)
+  known = np.where(there, given.accuracies, -np.inf)
+  best = (known == np.max(known, axis=0)) & there
+  rest = np.sum(tied, axis=0)
+  others = np.sum(tied & ~best, axis=0)
+  choose = _binomials(len(tied), k)
   with np.errstate(invalid='ignore', divide='ignore'):
     chance = 1 - choose[others, places] / choose[rest, places]
   chance = np.where(rest > 0, chance, 0.0)
-  recall = np.where(np.any(surely & best, axis=-1), 1.0, chance)
-  return np.where(np.any(there > 0, axis=-1), recall, np.nan)
+  recall = np.where(np.any(surely & best, axis=0), 1.0, chance)
+  return np.where(np.any(there, axis=0), recall, np.nan)
 
 
-def recall_at_k_sfda(
-  scores: Values, accuracies: Values, weights: Values, *, k: int
-) -> Found:
-  there = (weights > 0).astype(np.float64)
-  known = np.where(there > 0, scores, -np.inf)
-  first = (known == np.max(known, axis=-1, keepdims=True)) & (there > 0)
-  better = _count(there, (_signs(accuracies) < 0).astype(np.float64))
+def recall_at_k_sfda(given: Resamples, *, k: int) -> Found:
+  there, accuracies = given.there > 0, given.accuracies
+  known = np.where(there, given.scores, -np.inf)
+  first = (known == np.max(known, axis=0)) & there
+  better = _count(np.greater, accuracies, given.there)
   with np.errstate(invalid='ignore', divide='ignore'):
-    return np.sum(first & (better < k), axis=-1) / np.sum(first, axis=-1)
+    return np.sum(first & (better < k), axis=0) / np.sum(first, axis=0)
 
 
 # As `metrics.METRICS`.
-METRICS: dict[str, Callable[..., Found]] = {
-  'recall_at_1': lambda *a: recall_at_k(*a, k=1),
-  'recall_at_3': lambda *a: recall_at_k(*a, k=3),
-  'rel_at_1': lambda *a: rel_at_k(*a, k=1),
-  'rel_at_3': lambda *a: rel_at_k(*a, k=3),
+METRICS: dict[str, Callable[[Resamples], Found]] = {
+  'recall_at_1': functools.partial(recall_at_k, k=1),
+  'recall_at_3': functools.partial(recall_at_k, k=3),
+  'rel_at_1': functools.partial(rel_at_k, k=1),
+  'rel_at_3': functools.partial(rel_at_k, k=3),
   'pearson': pearson,
   'kendall_tau': kendall_tau,
   'weighted_kendall_tau': weighted_kendall_tau,
-  'recall_at_3_sfda': lambda *a: recall_at_k_sfda(*a, k=3),
+  'recall_at_3_sfda': functools.partial(recall_at_k_sfda, k=3),
 }
 
 
-def agreement(
-  metric: str,
+def agreements(
+  names: Sequence[str],
   scores: Values,
   accuracies: Values,
   weights: Num[np.ndarray, 'R M'],
-) -> Num[np.ndarray, 'R']:
-  """One metric over resamples; a NaN score or accuracy has no weight.
+) -> dict[str, Found]:
+  """Metrics over resamples; a NaN score or accuracy has no weight.
 
   Args:
-    metric: one of `METRICS`.
+    names: of `METRICS`; together they take less than one by one.
     scores: [M] or [R, M].
     accuracies: [M] or [R, M].
     weights: [R, M], whole numbers.
 
   Returns:
-    [R]
+    By name, [R].
   """
   missing = np.isnan(scores) | np.isnan(accuracies)
-  weights = np.where(missing, 0, weights).astype(np.float64)
-  scores, accuracies = np.nan_to_num(scores), np.nan_to_num(accuracies)
-  rows, size = weights.shape
-  step = max(1, _BLOCK // (size * size))
-
-  def part(x, start):
-    return x if x.ndim == 1 else x[start : start + step]
-
-  return np.concatenate(
-    [
-      METRICS[metric](
-        part(scores, start), part(accuracies, start), part(weights, start)
-      )
-      for start in range(0, rows, step)
-    ]
+  given = Resamples(
+    *(
+      np.ascontiguousarray(np.atleast_2d(np.nan_to_num(x)).T, np.float64)
+      for x in (scores, accuracies, np.where(missing, 0, weights))
+    )
   )
+  return {name: METRICS[name](given) for name in names}

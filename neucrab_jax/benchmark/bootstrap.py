@@ -156,24 +156,41 @@ def draw_scores(
 
 
 def agreements(
-  metric: str, scores: Sequence[Float[np.ndarray, '... M']], draws: Draws
-) -> Float[np.ndarray, 'T R']:
-  """A metric on each task for each draw.
+  names: Sequence[str],
+  scores: Sequence[Float[np.ndarray, '... M']],
+  draws: Draws,
+) -> dict[str, Float[np.ndarray, 'T R']]:
+  """Metrics on each task for each draw.
 
   Args:
-    metric: one of `batched_metrics.METRICS`.
+    names: of `batched_metrics.METRICS`.
     scores: T arrays, [M] or [R, M], of one predictor.
     draws: R of them.
 
   Returns:
-    [T, R]
+    By name, [T, R].
   """
-  return np.stack(
-    [
-      batched_metrics.agreement(metric, x, accuracies, draws.weights)
-      for x, accuracies in zip(scores, draws.accuracies, strict=True)
-    ]
-  )
+  by_task = [
+    batched_metrics.agreements(names, x, accuracies, draws.weights)
+    for x, accuracies in zip(scores, draws.accuracies, strict=True)
+  ]
+  return {name: np.stack([found[name] for found in by_task]) for name in names}
+
+
+def taus(
+  scores: Sequence[Float[np.ndarray, '... M']], draws: Draws
+) -> Float[np.ndarray, 'R']:
+  """Kendall's τ for each draw, averaged over its tasks.
+
+  Args:
+    scores: T arrays, [M] or [R, M], of one predictor.
+    draws: R of them.
+
+  Returns:
+    [R]
+  """
+  (values,) = agreements(('kendall_tau',), scores, draws).values()
+  return average(values, draws.task_weights)
 
 
 def average(

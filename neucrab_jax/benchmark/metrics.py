@@ -74,6 +74,12 @@ def _check_k(k: int) -> None:
     raise ValueError(f'k must be at least 1, not {k}.')
 
 
+def _once(x: np.ndarray, y: np.ndarray) -> batched_metrics.Resamples:
+  """The checkpoints as they are, as the only resample."""
+  columns = (values[:, np.newaxis] for values in (x, y, np.ones_like(x)))
+  return batched_metrics.Resamples(*columns)
+
+
 def _statistic(found: Any) -> float:
   # SciPy makes the types of its results when it is imported.
   return float(found.statistic)
@@ -170,7 +176,7 @@ def rel_at_k(scores: Vector, accuracies: Vector, k: int = 1) -> float:
       'Rel@k needs accuracies from 0 up, one of them above 0, but they go from '
       f'{y.min()} to {y.max()}.'
     )
-  return float(batched_metrics.rel_at_k(x, y, np.ones_like(x), k=k))
+  return float(batched_metrics.rel_at_k(_once(x, y), k=k)[0])
 
 
 def recall_at_k(scores: Vector, accuracies: Vector, k: int = 1) -> float:
@@ -189,7 +195,7 @@ def recall_at_k(scores: Vector, accuracies: Vector, k: int = 1) -> float:
   """
   _check_k(k)
   x, y = pair(scores, accuracies, at_least=1)
-  return float(batched_metrics.recall_at_k(x, y, np.ones_like(x), k=k))
+  return float(batched_metrics.recall_at_k(_once(x, y), k=k)[0])
 
 
 def recall_at_k_sfda(scores: Vector, accuracies: Vector, k: int = 1) -> float:
@@ -214,7 +220,7 @@ def recall_at_k_sfda(scores: Vector, accuracies: Vector, k: int = 1) -> float:
   """
   _check_k(k)
   x, y = pair(scores, accuracies, at_least=1)
-  return float(batched_metrics.recall_at_k_sfda(x, y, np.ones_like(x), k=k))
+  return float(batched_metrics.recall_at_k_sfda(_once(x, y), k=k)[0])
 
 
 # Name → what tables call it, and the function of scores and accuracies; in the

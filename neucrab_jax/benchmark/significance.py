@@ -10,7 +10,7 @@ from collections.abc import Collection
 import numpy as np
 from jaxtyping import Float, Int
 
-from neucrab_jax.benchmark import batched_metrics, bootstrap
+from neucrab_jax.benchmark import bootstrap
 from neucrab_jax.benchmark.alignment import AlignedScores
 from neucrab_jax.benchmark.metrics import Vector
 from neucrab_jax.benchmark.record import Comparison
@@ -43,13 +43,9 @@ def null(
   Returns:
     [T, R]
   """
-  ones = np.ones(orders.shape)
-  return np.stack(
-    [
-      batched_metrics.agreement('kendall_tau', x[orders], y, ones)
-      for x, y in zip(scores, accuracies, strict=True)
-    ]
-  )
+  dealt = [x[orders] for x in scores]
+  draws = bootstrap.fixed(accuracies, np.ones(orders.shape))
+  return bootstrap.agreements(('kendall_tau',), dealt, draws)['kendall_tau']
 
 
 def p_value(tau: float, null_taus: Float[np.ndarray, 'R']) -> float | None:
@@ -115,8 +111,7 @@ def compare(
           absent, bootstrap.draw_scores(aligned, c, drawn), strict=True
         )
       ]
-      values = bootstrap.agreements('kendall_tau', scores, drawn)
-      means.append(bootstrap.average(values, drawn.task_weights))
+      means.append(bootstrap.taus(scores, drawn))
     return means[0][0], means[1]
 
   found = []

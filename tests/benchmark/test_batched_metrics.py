@@ -19,6 +19,11 @@ def make(seed=0, size=9):
   return scores, accuracies, weights
 
 
+def agreement(name, scores, accuracies, weights):
+  found = batched_metrics.agreements((name,), scores, accuracies, weights)
+  return found[name]
+
+
 def copied(weights, *vectors):
   return (np.repeat(vector, weights) for vector in vectors)
 
@@ -33,7 +38,7 @@ def test_weights_are_copies_to_scipy(name, seed):
     'weighted_kendall_tau': stats.weightedtau,
   }[name]
   scores, accuracies, weights = make(seed)
-  found = batched_metrics.agreement(name, scores, accuracies, weights)
+  found = agreement(name, scores, accuracies, weights)
   expected = [
     function(*copied(row, scores, accuracies)).statistic for row in weights
   ]
@@ -43,7 +48,7 @@ def test_weights_are_copies_to_scipy(name, seed):
 @pytest.mark.parametrize('name', TOP_K)
 def test_a_checkpoint_drawn_twice_takes_one_place_among_the_top(name):
   scores, accuracies, weights = make()
-  found = batched_metrics.agreement(name, scores, accuracies, weights)
+  found = agreement(name, scores, accuracies, weights)
   expected = [
     metrics.METRICS[name][1](scores[row > 0], accuracies[row > 0])
     for row in weights
@@ -57,9 +62,9 @@ def test_rows_of_scores_are_what_each_is_alone(name):
   rng = np.random.default_rng(1)
   rows = rng.permuted(np.tile(scores, (ROWS, 1)), axis=1)
   truths = rng.permuted(np.tile(accuracies, (ROWS, 1)), axis=1)
-  found = batched_metrics.agreement(name, rows, truths, weights)
+  found = agreement(name, rows, truths, weights)
   alone = [
-    batched_metrics.agreement(name, x, y, w[None])[0]
+    agreement(name, x, y, w[None])[0]
     for x, y, w in zip(rows, truths, weights, strict=True)
   ]
   np.testing.assert_allclose(found, alone, rtol=0, atol=1e-12)
@@ -73,22 +78,21 @@ def test_what_is_missing_has_no_weight(name):
   without = weights.copy()
   without[:, [2, 5]] = 0
   np.testing.assert_array_equal(
-    batched_metrics.agreement(name, gappy, holey, weights),
-    batched_metrics.agreement(name, scores, accuracies, without),
+    agreement(name, gappy, holey, weights),
+    agreement(name, scores, accuracies, without),
   )
 
 
-@pytest.mark.parametrize('name', metrics.METRICS)
-def test_blocks_don_t_show(name, monkeypatch):
-  scores, accuracies, weights = make()
-  whole = batched_metrics.agreement(name, scores, accuracies, weights)
-  monkeypatch.setattr(batched_metrics, '_BLOCK', 7 * scores.size**2)
-  parts = batched_metrics.agreement(name, scores, accuracies, weights)
-  np.testing.assert_allclose(whole, parts, rtol=1e-12, atol=1e-15)
+def test_metrics_together_are_what_each_is_alone():
+  given = make()
+  together = batched_metrics.agreements(tuple(metrics.METRICS), *given)
+  assert tuple(together) == tuple(metrics.METRICS)
+  for name, found in together.items():
+    np.testing.assert_array_equal(found, agreement(name, *given))
 
 
 @pytest.mark.parametrize('name', CORRELATIONS)
 def test_one_checkpoint_alone_has_no_correlation(name):
   scores, accuracies, _ = make()
   weights = np.eye(len(scores))[:1] * len(scores)
-  assert np.isnan(batched_metrics.agreement(name, scores, accuracies, weights))
+  assert np.isnan(agreement(name, scores, accuracies, weights))

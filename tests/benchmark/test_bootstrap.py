@@ -8,7 +8,7 @@ from tests.benchmark.aligned_scores import ACCURACIES, GOOD, NAMES, draw, make
 
 def agreements(metric, aligned, draws):
   scores = bootstrap.draw_scores(aligned, 0, draws)
-  return bootstrap.agreements(metric, scores, draws)
+  return bootstrap.agreements((metric,), scores, draws)[metric]
 
 
 def test_only_what_is_named_is_resampled():
@@ -72,6 +72,17 @@ def test_an_average_is_over_the_tasks_drawn():
   task_weights = np.array([[1, 1], [2, 0], [1, 1]])
   np.testing.assert_array_equal(
     bootstrap.average(values, task_weights), [0.5, 1.0, 0.5]
+  )
+
+
+def test_taus_are_averaged_over_the_tasks_drawn():
+  aligned = make(tasks=('t', 'u'), by_seed=(0, 0.01), good=GOOD)
+  draws = draw(aligned)
+  np.testing.assert_array_equal(
+    bootstrap.taus(bootstrap.draw_scores(aligned, 0, draws), draws),
+    bootstrap.average(
+      agreements('kendall_tau', aligned, draws), draws.task_weights
+    ),
   )
 
 
