@@ -19,7 +19,7 @@ interruption.heed_from_start(__name__)
 from absl import flags
 
 from neucrab_jax import command_line
-from neucrab_jax.benchmark import ablation, run
+from neucrab_jax.benchmark import run
 from neucrab_jax.typing import Config
 
 flags.adopt_module_key_flags(command_line)
@@ -40,6 +40,9 @@ def main(config: Config, workdir: str) -> int:
   if estimate:
     raise ValueError('--estimate is for --config=configs/neucrab.py.')
   if 'sweep' in config:
+    # What its plots need does, too.
+    from neucrab_jax.benchmark import ablation
+
     ablation.sweep(config, workdir=workdir)
     return 0
   evaluation = run.evaluate(config, workdir=workdir)

@@ -33,6 +33,8 @@ def visible(text: str) -> str:
 
   So a name can neither colour a terminal nor break a line.
   """
+  if text.isprintable():
+    return text
   return ''.join(
     character
     if character.isprintable()

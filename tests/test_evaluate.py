@@ -32,6 +32,18 @@ def run(binary, *arguments, home):
   )
 
 
+def test_it_starts_without_what_few_need():
+  # Together they take as long to import as all the rest.
+  code = (
+    'import sys; import neucrab_jax.evaluate; '
+    "print({'scipy.stats', 'sklearn', 'orbax', 'matplotlib'} & {*sys.modules})"
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True
+  )
+  assert done.stdout == 'set()\n'
+
+
 @pytest.mark.slow
 def test_two_commands_from_features_to_a_judgement(home, tmp_path):
   labels = np.arange(60) % 3

@@ -42,7 +42,7 @@ def _total(
   x: Shaped[np.ndarray, 'n _'], weights: Float[np.ndarray, 'n R']
 ) -> Float[np.ndarray, 'R']:
   """The sum over checkpoints, weighted."""
-  return np.einsum('nr,nr->r', np.broadcast_to(x, weights.shape), weights)
+  return np.einsum('nr,nr->r', x, weights)
 
 
 def _count(

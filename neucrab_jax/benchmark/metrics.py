@@ -12,13 +12,10 @@ Reference:
   Li et al., "Ranking Neural Checkpoints", CVPR 2021, section 4.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy import stats
 
 from neucrab_jax.benchmark import batched_metrics
 from neucrab_jax.measures import columns
@@ -80,11 +77,6 @@ def _once(x: np.ndarray, y: np.ndarray) -> batched_metrics.Resamples:
   return batched_metrics.Resamples(*columns)
 
 
-def _statistic(found: Any) -> float:
-  # SciPy makes the types of its results when it is imported.
-  return float(found.statistic)
-
-
 def kendall_tau(scores: Vector, accuracies: Vector) -> float:
   """Kendall's τ-b: concordant less discordant pairs, over those not tied.
 
@@ -106,7 +98,7 @@ def kendall_tau(scores: Vector, accuracies: Vector) -> float:
     Kendall, "The treatment of ties in ranking problems", Biometrika, 1945.
   """
   x, y = pair(scores, accuracies)
-  return _statistic(stats.kendalltau(x, y))
+  return float(batched_metrics.kendall_tau(_once(x, y))[0])
 
 
 def weighted_kendall_tau(scores: Vector, accuracies: Vector) -> float:
@@ -129,8 +121,7 @@ def weighted_kendall_tau(scores: Vector, accuracies: Vector) -> float:
     Vigna, "A weighted correlation index for rankings with ties", WWW 2015.
   """
   x, y = pair(scores, accuracies)
-  with np.errstate(invalid='ignore', divide='ignore'):
-    return _statistic(stats.weightedtau(x, y))
+  return float(batched_metrics.weighted_kendall_tau(_once(x, y))[0])
 
 
 def pearson(scores: Vector, accuracies: Vector) -> float:
@@ -147,9 +138,7 @@ def pearson(scores: Vector, accuracies: Vector) -> float:
     ValueError: if the vectors don't match, or fewer than two have a score.
   """
   x, y = pair(scores, accuracies)
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore', stats.ConstantInputWarning)
-    return _statistic(stats.pearsonr(x, y))
+  return float(batched_metrics.pearson(_once(x, y))[0])
 
 
 def rel_at_k(scores: Vector, accuracies: Vector, k: int = 1) -> float:

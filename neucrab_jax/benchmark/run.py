@@ -228,15 +228,17 @@ def _align(
     predicted, notes = found[name]
     predicted, joined = joining.join(predicted, accuracies[name])
     notes = [*told[name], *joined, *notes]
-    for one in alignment.align(
+    aligned = alignment.align(
       name,
       predicted=predicted,
       accuracies=accuracies[name],
       order=group['order'],
       alone=bool(group['history_alone']),
-    ):
+    )
+    for one in aligned:
       one = dataclasses.replace(one, notes=(*one.notes, *notes))
-      pairs.append((known_controls.add(one), predicted))
+      with pca.one_lapack_thread():
+        pairs.append((known_controls.add(one), predicted))
   failed = dict.fromkeys(line for _, lines in found.values() for line in lines)
   return pairs, list(failed)
 

@@ -12,9 +12,38 @@ import msgspec
 from neucrab_jax import checkpoints, storage
 from neucrab_jax.environment import Environment
 from neucrab_jax.finetuning.protocol import Protocol
-from neucrab_jax.finetuning.saved_states import Point
 
 SCHEMA = 1
+
+
+class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+  """A point of a learning curve; on record, what is not finite is null.
+
+  Attributes:
+    step: after how many.
+    learning_rate: of the last step.
+    loss: mean cross-entropy since the last point, nats.
+    accuracy: since the last point.
+    validation_loss: mean cross-entropy, nats.
+    validation_accuracy: of the validation examples.
+  """
+
+  step: int
+  learning_rate: float
+  loss: float | None
+  accuracy: float
+  validation_loss: float | None
+  validation_accuracy: float
+
+  @property
+  def loss_is_finite(self) -> bool:
+    return self.loss is not None and math.isfinite(self.loss)
+
+  @property
+  def finite(self) -> bool:
+    """Whether no loss is NaN or infinite."""
+    loss = self.validation_loss
+    return self.loss_is_finite and loss is not None and math.isfinite(loss)
 
 
 class RecordError(ValueError):

@@ -6,7 +6,6 @@ before goes only then. The order of the data is a function of seed and step, so
 no state of a random generator is kept.
 """
 
-import math
 import pathlib
 import shutil
 
@@ -18,36 +17,7 @@ from orbax import checkpoint as ocp
 
 from neucrab_jax import interruption, parallel, storage, stores
 from neucrab_jax.finetuning import steps
-
-
-class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-  """A point of a learning curve; on record, what is not finite is null.
-
-  Attributes:
-    step: after how many.
-    learning_rate: of the last step.
-    loss: mean cross-entropy since the last point, nats.
-    accuracy: since the last point.
-    validation_loss: mean cross-entropy, nats.
-    validation_accuracy: of the validation examples.
-  """
-
-  step: int
-  learning_rate: float
-  loss: float | None
-  accuracy: float
-  validation_loss: float | None
-  validation_accuracy: float
-
-  @property
-  def loss_is_finite(self) -> bool:
-    return self.loss is not None and math.isfinite(self.loss)
-
-  @property
-  def finite(self) -> bool:
-    """Whether no loss is NaN or infinite."""
-    loss = self.validation_loss
-    return self.loss_is_finite and loss is not None and math.isfinite(loss)
+from neucrab_jax.finetuning.record import Point
 
 
 class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

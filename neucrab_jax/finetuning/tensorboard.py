@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 from clu import metric_writers
 
-from neucrab_jax.finetuning import protocol, saved_states
+from neucrab_jax.finetuning import protocol, record
 
 
 @contextlib.contextmanager
@@ -17,7 +17,7 @@ def writing(folder: pathlib.Path) -> Iterator[Callable]:
   with contextlib.ExitStack() as stack:
     writers = {}
 
-    def observe(trial: protocol.Trial, point: saved_states.Point) -> None:
+    def observe(trial: protocol.Trial, point: record.Point) -> None:
       if trial not in writers:
         name = f'lr{trial.learning_rate}-steps{trial.steps}-seed{trial.seed}'
         writer = metric_writers.SummaryWriter(str(folder / name))

@@ -19,7 +19,7 @@ from neucrab_jax import compiling, parallel, storage
 from neucrab_jax.finetuning import batches, saved_states, steps, trial_groups
 from neucrab_jax.finetuning import protocol as protocol_lib
 from neucrab_jax.finetuning.network import Network
-from neucrab_jax.finetuning.saved_states import Point
+from neucrab_jax.finetuning.record import Point
 
 # Steps handed to the devices ahead of their results. More would only fill
 # their memory with batches.

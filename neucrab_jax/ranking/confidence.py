@@ -8,6 +8,7 @@ each. That is enough for any pair, and for who is best of all.
 Axes: N examples, M checkpoints, R resamples.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ import msgspec
 import numpy as np
 from jaxtyping import Float
 from scipy import special
+
+from neucrab_jax.ops import pca
 
 # No first-order argument is surer than that.
 _LEAST = 1e-6
@@ -80,14 +83,22 @@ def above(
   return _LEAST + (1 - 2 * _LEAST) * special.ndtr(z)
 
 
+@functools.lru_cache(maxsize=4)
+def _normal(size: int) -> Float[np.ndarray, 'R M']:
+  """The same draws for all rankings of so many, which are not to be changed."""
+  rng = np.random.default_rng(0)
+  drawn = rng.standard_normal((_NUM_DRAWS, size))
+  drawn.setflags(write=False)
+  return drawn
+
+
 def draw(
   scores: Sequence[float], covariance: Float[np.ndarray, 'M M']
 ) -> Float[np.ndarray, 'R M']:
   """What the scores could truly be, the same draws each time."""
   values, vectors = np.linalg.eigh(covariance)
   root = vectors * np.sqrt(np.maximum(values, 0))
-  draws = np.random.default_rng(0).standard_normal((_NUM_DRAWS, len(scores)))
-  return np.asarray(scores) + draws @ root.T
+  return np.asarray(scores) + _normal(len(scores)) @ root.T
 
 
 def best(
@@ -130,8 +141,10 @@ def order(scores: Mapping[str, Score]) -> Order | None:
   if found is None:
     return None
   values = [score.score for score in scores.values()]
-  return Order(
-    checkpoints=tuple(scores),
-    above=_rounded(above(values, found)),
-    best=_rounded(best(values, found)),
-  )
+  # The products are small: threads would wait longer than they work.
+  with pca.one_lapack_thread():
+    return Order(
+      checkpoints=tuple(scores),
+      above=_rounded(above(values, found)),
+      best=_rounded(best(values, found)),
+    )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from neucrab_jax.reports import points
 
@@ -24,7 +23,7 @@ _NAMED, _MISPLACED = 4, 2
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-  return stats.rankdata(-values, method='min').astype(int)
+  return 1 + np.sum(values > values[:, np.newaxis], axis=1)
 
 
 def _scale(axis, values: np.ndarray) -> points.Scale:

@@ -14,13 +14,11 @@ Axes: H height, W width, s the side of a crop.
 """
 
 import functools
-import importlib.util
-import pathlib
 
 import numpy as np
 from scipy import sparse
 
-from neucrab_jax.tasks import bundled, image_files
+from neucrab_jax.tasks import bundled, image_files, package_files
 from neucrab_jax.tasks import task as task_lib
 
 # Where in an installed package each photograph lies. These files are part of
@@ -128,18 +126,7 @@ def read_photograph(file: str) -> np.ndarray:
   Raises:
     FileNotFoundError: if the installed package lacks it.
   """
-  package, _, path = file.partition('/')
-  # Finding the package, not importing it, is all that a file of it takes.
-  found = importlib.util.find_spec(package)
-  roots = (found and found.submodule_search_locations) or ()
-  paths = [pathlib.Path(root) / path for root in roots]
-  whole = next((path for path in paths if path.is_file()), None)
-  if whole is None:
-    raise FileNotFoundError(
-      f'There is no photograph {file!r} among the installed packages. Install '
-      'the versions of requirements.txt.'
-    )
-  image = image_files.decode(whole)
+  image = image_files.decode(package_files.find(file))
   height, width = image.shape[:2]
   shorter = min(height, width)
   side = min(shorter, _LARGEST_SIDE)

@@ -13,7 +13,6 @@ from neucrab_jax.finetuning import (
   accuracy,
   protocol,
   record,
-  saved_states,
   trainer,
 )
 
@@ -23,7 +22,7 @@ LEVEL = accuracy.guessing_level(LABELS)
 
 def outcome(validation, *, loss=0.5, validation_loss=0.5, rate=0.1, seed=0):
   trial = protocol.Trial(rate, 10, seed)
-  point = saved_states.Point(
+  point = record.Point(
     step=10,
     learning_rate=rate,
     loss=loss,
