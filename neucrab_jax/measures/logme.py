@@ -62,6 +62,20 @@ class _Moments:
     beta = (n - self.gamma) / (self.errors + _STABILISER)
     return alpha, np.maximum(beta, tiny)
 
+  def within(self, n: int) -> '_Moments':
+    """What they can be with n examples."""
+    return _Moments(
+      np.clip(self.gamma, 0, n),
+      np.maximum(self.weights, np.finfo(float).tiny),
+      np.maximum(self.errors, 0),
+    )
+
+  def put(self, where: tuple, others: '_Moments') -> None:
+    """Replaces some by others."""
+    self.gamma[where] = others.gamma
+    self.weights[where] = others.weights
+    self.errors[where] = others.errors
+
   def where(self, done: np.ndarray, old: '_Moments | None') -> '_Moments':
     """These, but the old ones where the fixed point was reached."""
     if old is None:
@@ -73,6 +87,33 @@ class _Moments:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Removal:
+  """What of an example tells how moments change without it; all alike.
+
+  Attributes:
+    left: 1 − its own weight in its prediction.
+    second: its own weight, of what is damped twice.
+    residuals: of its prediction.
+    pulls: its prediction, damped twice.
+  """
+
+  left: np.ndarray
+  second: np.ndarray
+  residuals: np.ndarray
+  pulls: np.ndarray
+
+  def apply(self, moments: _Moments, t: np.ndarray) -> _Moments:
+    """The moments without it, at the same α/β."""
+    scaled = self.residuals / self.left
+    weights = scaled**2 * self.second - 2 * scaled * self.pulls
+    return _Moments(
+      gamma=moments.gamma - t * self.second / self.left,
+      weights=moments.weights + weights,
+      errors=moments.errors - self.residuals * scaled - t * weights,
+    )
+
+
 class _Regression:
   """Ridge regressions of each class's indicator, with each example left out."""
 
@@ -81,6 +122,7 @@ class _Regression:
     self.sigma = spectrum.values[:, None]  # [K, 1]
     self.u = spectrum.left
     self.one_hot = one_hot
+    self.labels = np.argmax(one_hot, axis=1)
     self.x = self.u.T @ one_hot  # [K, C]
     self.x2 = self.x**2
     squares = one_hot.sum(axis=0)
@@ -96,10 +138,6 @@ class _Regression:
       errors=np.sum(self.x2 * (t * a) ** 2, axis=0) + self.rest,
     )
 
-  def leverage(self, rows: slice, t: np.ndarray) -> np.ndarray:
-    """[B, C], the own weight of some examples in their predictions."""
-    return self.u[rows] ** 2 @ (self.sigma / (self.sigma + t))
-
   def without(
     self, rows: slice, t: np.ndarray, moments: _Moments, t_without: np.ndarray
   ) -> _Moments:
@@ -114,24 +152,62 @@ class _Regression:
     s, a, u = self.sigma, 1 / (self.sigma + t), self.u[rows]
     shares = np.concatenate([s * a**2, s * a], axis=1)
     second, own = np.split(u**2 @ shares, 2, axis=1)
-    residuals = self.one_hot[rows] - u @ (s * self.x * a)
-    pulls = u @ (s * self.x * a**2)
-    left = np.maximum(1 - own, _LEAST_LEFT)
-    scaled = residuals / left
-    weights = scaled**2 * second - 2 * scaled * pulls
-    errors = -residuals * scaled - t * weights
-    gamma = -t * second / left
+    found = _Removal(
+      left=np.maximum(1 - own, _LEAST_LEFT),
+      second=second,
+      residuals=self.one_hot[rows] - u @ (s * self.x * a),
+      pulls=u @ (s * self.x * a**2),
+    ).apply(moments, t)
     # Slopes by log t.
     step = np.clip(np.log(t_without / t), -_FARTHEST, _FARTHEST)
-    gamma = gamma - step * t * np.sum(s * a**2, axis=0)
-    weights = weights - step * t * 2 * np.sum(s * self.x2 * a**3, axis=0)
-    errors = errors + step * t**2 * 2 * np.sum(s * self.x2 * a**3, axis=0)
-    smallest = np.finfo(float).tiny
+    by_gamma = t * np.sum(s * a**2, axis=0)
+    by_weights = 2 * t * np.sum(s * self.x2 * a**3, axis=0)
     return _Moments(
-      gamma=np.clip(moments.gamma + gamma, 0, self.n - 1),
-      weights=np.maximum(moments.weights + weights, smallest),
-      errors=np.maximum(moments.errors + errors, 0),
-    )
+      found.gamma - step * by_gamma,
+      found.weights - step * by_weights,
+      found.errors + step * t * by_weights,
+    ).within(self.n - 1)
+
+
+class _OwnClasses:
+  """Regressions of some examples' own classes, without each of them, exactly.
+
+  Who is one of a few of its class takes α/β too far with it for first order.
+  """
+
+  def __init__(self, regression: _Regression, rows: slice):
+    self.labels = regression.labels[rows]
+    self._n = regression.n
+    self._sigma = regression.sigma[:, 0]
+    self._rest = regression.rest[self.labels]
+    u, x = regression.u[rows], regression.x.T[self.labels]
+    self._by_weight = {'xx': x * x, 'uu': u * u, 'ux': u * x}
+
+  def _sum(self, name: str, factors: np.ndarray, which: np.ndarray):
+    return np.einsum('bk,bk->b', self._by_weight[name][which], factors)
+
+  def at(self, t: np.ndarray, which: np.ndarray) -> _Moments:
+    """The moments [M] of M of the examples, at α/β = t [M] without each."""
+    a = 1 / (self._sigma + t[:, None])
+    sa = self._sigma * a
+    saa = sa * a
+    weights = self._sum('xx', saa, which)
+    errors = t * (self._sum('xx', a, which) - weights) + self._rest[which]
+    found = _Removal(
+      left=np.maximum(1 - self._sum('uu', sa, which), _LEAST_LEFT),
+      second=self._sum('uu', saa, which),
+      residuals=1 - self._sum('ux', sa, which),
+      pulls=self._sum('ux', saa, which),
+    ).apply(_Moments(sa.sum(axis=1), weights, errors), t)
+    return found.within(self._n - 1)
+
+  def log_dets(self, t: np.ndarray) -> np.ndarray:
+    """[B], log det (XᵀX + t) of the directions that are seen."""
+    total = self._sigma + t[:, None]
+    own = self._sum('uu', self._sigma / total, np.arange(len(t)))
+    # By the determinant lemma, without another determinant.
+    left = np.maximum(1 - own, _LEAST_LEFT)
+    return np.log(left) + np.sum(np.log(total), axis=1)
 
 
 def _evidence(n, dims, alpha, beta, moments, log_precision):
@@ -180,20 +256,30 @@ def _evidences(
 
   def without(rows):
     """[B, C], by the steps of all examples."""
-    others = None
-    alphas = betas = np.ones((rows.stop - rows.start, num_classes))
+    others, own = None, _OwnClasses(regression, rows)
+    places = np.arange(len(own.labels))
+    alphas = betas = np.ones((len(places), num_classes))
     for t_then, new, done_then in steps:
-      fitted = regression.without(rows, t_then, new, alphas / betas)
+      t_without = alphas / betas
+      fitted = regression.without(rows, t_then, new, t_without)
+      moving = np.flatnonzero(~done_then[own.labels])
+      where = moving, own.labels[moving]
+      fitted.put(where, own.at(t_without[where], moving))
       others = fitted.where(done_then, others)
       alphas, betas = others.fit(n - 1)
-    step = np.clip(np.log(alphas / betas / t), -_FARTHEST, _FARTHEST)
-    left = np.maximum(1 - regression.leverage(rows, t), _LEAST_LEFT)
+    assert others is not None
+    t_without = alphas / betas
+    step = np.clip(np.log(t_without / t), -_FARTHEST, _FARTHEST)
+    leverage = regression.u[rows] ** 2 @ (sigma / (sigma + t))
+    left = np.maximum(1 - leverage, _LEAST_LEFT)
     # log det of what is inverted for m: by the determinant lemma, without one.
-    log_dets = counted * np.log(betas) + precision + slope * step + np.log(left)
+    log_dets = precision + slope * step + np.log(left)
+    t_own = t_without[places, own.labels]
+    log_dets[places, own.labels] = own.log_dets(t_own) + unseen * np.log(t_own)
+    log_dets += counted * np.log(betas)
     return _evidence(n - 1, dims, alphas, betas, others, log_dets)
 
-  # Each block has some dozens of arrays with a column for each class.
-  blocks = float64.row_blocks(n, max(len(sigma), _ARRAYS * num_classes))
+  blocks = float64.row_blocks(n, max(4 * len(sigma), _ARRAYS * num_classes))
   log_det = counted * np.log(beta) + precision
   return (
     _evidence(n, dims, alpha, beta, moments, log_det),

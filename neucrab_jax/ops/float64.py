@@ -22,7 +22,7 @@ from neucrab_jax.typing import Array
 
 # Of spectra that are kept. One that is larger by itself is made anew by each
 # measure: the next one needs the memory more.
-_KEPT_BYTES = 1 << 28
+_KEPT_BYTES = 1 << 27
 
 # An offset so many times the spread leaves nothing of it in a Gram matrix.
 _DWARFING = 1e4

@@ -50,6 +50,27 @@ def test_influence_is_what_an_example_is_missed_by(name, kind):
   assert np.std(missed) == pytest.approx(np.std(influence[chosen]), rel=0.35)
 
 
+@pytest.mark.parametrize('num_dims', [10, 30])
+def test_logme_without_one_of_a_few_of_a_class_is_known_well(num_dims):
+  rng = np.random.default_rng(0)
+  labels = np.repeat([0, 1, 2, 3], [4, 6, 20, 30])
+  x = (
+    rng.standard_normal((60, num_dims))
+    + rng.standard_normal((4, num_dims))[labels]
+  )
+  function = registry.find('logme').function
+  whole = function(features=x, labels=labels)
+  missed = []
+  for example in range(60):
+    rest = np.arange(60) != example
+    score = function(features=x[rest], labels=labels[rest])
+    missed.append(59 * (whole.value - score.value))
+  found = whole.influence - whole.influence.mean()
+  np.testing.assert_allclose(
+    found, missed - np.mean(missed), atol=0.15 * np.std(missed)
+  )
+
+
 # Of 14,000 scores, whose shapes all other tests check.
 @pytest.mark.usefixtures('unchecked_shapes')
 @pytest.mark.parametrize(
