@@ -82,6 +82,11 @@ WORKAROUNDS: dict[str, tuple[Callable, Callable, tuple]] = {
     functools.partial(_plain_conv, stride=2),
     ((4, 224, 224, 3), (3, 3, 3, 32)),
   ),
+  'slim: colour by colour, for few features': (
+    functools.partial(_convolve, stride=2),
+    functools.partial(_plain_conv, stride=2),
+    ((4, 224, 224, 3), (3, 3, 3, 16)),
+  ),
   'activations: a choice, not a maximum': (
     _gated(activations.relu),
     _gated(nn.relu),
@@ -101,6 +106,11 @@ WORKAROUNDS: dict[str, tuple[Callable, Callable, tuple]] = {
     lambda x: pooling.average_pool(x, 3),
     lambda x: nn.avg_pool(x, (3, 3), padding='SAME', count_include_pad=False),
     ((4, 28, 28, 256),),
+  ),
+  'pooling: the mean of a map by its parts': (
+    pooling.global_average,
+    lambda x: jnp.mean(x, axis=(1, 2)),
+    ((4, 56, 56, 144),),
   ),
   'distances: the nearest without an argmin': (
     lambda x, y: distances.nearest(x, y, x.shape[1]),

@@ -14,10 +14,9 @@ import functools
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Float
 
-from neucrab_jax.models import depthwise, slim
+from neucrab_jax.models import depthwise, pooling, slim
 from neucrab_jax.typing import Array
 
 DROPOUT = 0.2
@@ -56,7 +55,7 @@ class _SqueezeExcite(nn.Module):
     self, x: Float[Array, 'B H W _'], *, train: bool
   ) -> Float[Array, 'B _ _ _']:
     width = x.shape[-1]
-    gate = jnp.mean(x, axis=(1, 2), keepdims=True)
+    gate = pooling.global_average(x)[:, None, None]
     gate = slim.Conv(channels(width / 4), 1, normalize=False, name='Conv')(
       gate, train=train
     )

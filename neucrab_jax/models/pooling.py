@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pooling by a few shifted copies of the map.
 
-XLA's windowed reductions take several times as long on a CPU. So with jaxlib
-0.10; `experiments.benchmarks.workarounds` tells when they do not.
+XLA's reductions, of windows and of whole maps, take several times as long on a
+CPU. So with jaxlib 0.10; `experiments.benchmarks.workarounds` tells when they
+do not.
 
 Axes: B batch, H, W space, C channels.
 """
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -17,6 +19,9 @@ from jaxtyping import Float
 
 from neucrab_jax.models import slim
 from neucrab_jax.typing import Array
+
+# Parts of a map that are added to each other, at most.
+_MOST_PARTS = 8
 
 
 def _reduce_windows(
@@ -93,3 +98,27 @@ def windowed_average(
   """
   window = (min(x.shape[1], largest), min(x.shape[2], largest))
   return nn.avg_pool(x, window, strides=(2, 2), padding='VALID')
+
+
+def _mean(x: Array) -> jax.Array:
+  return jnp.mean(x, axis=(1, 2))
+
+
+def _mean_of_parts(x: Array) -> Any:
+  """As `_mean`, by adding parts of the map to each other, until one is left."""
+  b, height, width, channels = x.shape
+  places = height * width
+  total: Any = x.reshape(b, places, channels)
+  while count := next(
+    (n for n in range(_MOST_PARTS, 1, -1) if total.shape[1] % n == 0), 0
+  ):
+    total = sum(jnp.split(total, count, axis=1))
+  # What so few parts cannot be made of, as of 17×17 places.
+  return total.sum(axis=1) / places
+
+
+def global_average(x: Float[Array, 'B H W C']) -> Float[Array, 'B C']:
+  """Average of [B, H, W, C] over all places."""
+  return jax.lax.platform_dependent(
+    x, cpu=slim.differentiated_as(_mean, _mean_of_parts), default=_mean
+  )

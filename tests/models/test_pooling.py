@@ -36,3 +36,15 @@ def test_average_pool_leaves_padding_out(shape):
     x, (3, 3), strides=(1, 1), padding='SAME', count_include_pad=False
   )
   np.testing.assert_allclose(pooling.average_pool(x, 3), expected, atol=1e-6)
+
+
+# Places that have few divisors, many, and none that is small.
+@pytest.mark.parametrize('shape', [(7, 7), (12, 20), (17, 19), (1, 1)])
+def test_global_average_and_its_gradient_are_the_mean(shape):
+  x = np.random.default_rng(0).normal(size=(2, *shape, 3)).astype('f4')
+  pooled, pull = jax.vjp(pooling.global_average, x)
+  expected = x.astype('f8').mean(axis=(1, 2))
+  np.testing.assert_allclose(pooled, expected, atol=1e-6)
+  weights = np.arange(6, dtype='f4').reshape(2, 3)
+  expected = np.broadcast_to(weights[:, None, None] / np.prod(shape), x.shape)
+  np.testing.assert_allclose(pull(weights)[0], expected, rtol=1e-6)

@@ -12,10 +12,9 @@ Reference: Tan and Le, "EfficientNet", ICML 2019, and "EfficientNetV2", ICML
 """
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Float
 
-from neucrab_jax.models import outputs
+from neucrab_jax.models import outputs, pooling
 from neucrab_jax.models.pytorch import activations, layers, mobile_blocks
 from neucrab_jax.models.pytorch.layout import Layout, UnsupportedError
 from neucrab_jax.typing import Array
@@ -93,13 +92,13 @@ class EfficientNet(nn.Module):
         )(x, train=train)
         done += 1
     if self.pools_first:
-      x = jnp.mean(x, axis=(1, 2))
+      x = pooling.global_average(x)
       x = activations.BY_NAME[self.activation](self._pooled(x))
       features = x
     else:
       if self.last is not None:
         x = self._conv_norm(x, self.last, 'bn2', train=train)
-      features = jnp.mean(x, axis=(1, 2))
+      features = pooling.global_average(x)
     logits = layers.head(
       features,
       self.num_classes,

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax.linen import initializers
 from jaxtyping import Float
 
-from neucrab_jax.models import depthwise, grouped, slim
+from neucrab_jax.models import depthwise, grouped, pooling, slim
 from neucrab_jax.models.pytorch.activations import Activation, gelu
 from neucrab_jax.typing import Array
 
@@ -310,7 +310,7 @@ class SqueezeExcite(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, 'B H W C']) -> Float[Array, 'B H W C']:
     first, second = self.names
-    y = jnp.mean(x, axis=(1, 2), keepdims=True)
+    y = pooling.global_average(x)[:, None, None]
     y = Conv(self.hidden, use_bias=True, name=first)(y)
     y = Conv(x.shape[-1], use_bias=True, name=second)(self.activation(y))
     return x * self.gate(y)
