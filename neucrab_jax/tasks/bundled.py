@@ -24,8 +24,8 @@ IMAGE_SIZE = 32
 SIZES = {'train': 1000, 'validation': 500, 'test': 1000}
 _SPLITS = ('train', 'validation', 'trainval', 'test')
 
-# Images [N, H, W, 1 or 3] uint8 and labels [N] int32 of each of `SIZES`.
-Splits = dict[str, tuple[np.ndarray, np.ndarray]]
+# Images [N, H, W, 1 or 3] uint8 and labels [N] int32.
+Drawn = tuple[np.ndarray, np.ndarray]
 
 
 def balanced_labels(num_examples: int, num_classes: int) -> np.ndarray:
@@ -34,24 +34,24 @@ def balanced_labels(num_examples: int, num_classes: int) -> np.ndarray:
 
 
 def make_task(
-  name: str, class_names: tuple[str, ...], draw: Callable[[], Splits]
+  name: str, class_names: tuple[str, ...], draw: Callable[[str], Drawn]
 ) -> task_lib.Task:
-  """Makes a task of splits that are drawn when the first is read.
+  """Makes a task of splits, each drawn when it is first read.
 
   Args:
     name: as in `tasks.names`.
     class_names: a name for each class.
-    draw: gives the splits of `SIZES`; better cached.
+    draw: gives one of `SIZES`; better cached.
   """
 
   def read(split: str) -> task_lib.Examples:
     parts = ('train', 'validation') if split == 'trainval' else (split,)
-    splits = draw()
+    drawn = [draw(part) for part in parts]
     # Copies: what a reader does to them is no concern of the next one.
-    images = np.concatenate([splits[part][0] for part in parts])
-    labels = np.concatenate([splits[part][1] for part in parts])
+    images = np.concatenate([images for images, _ in drawn])
+    labels = np.concatenate([labels for _, labels in drawn])
     ids = [
-      task_lib.number(_SPLITS.index(part), np.arange(len(splits[part][1])))
+      task_lib.number(_SPLITS.index(part), np.arange(SIZES[part]))
       for part in parts
     ]
     examples = arrays.make_examples(images, labels)

@@ -170,26 +170,45 @@ def _crop(photograph: np.ndarray, box: np.ndarray, flip: int) -> np.ndarray:
   return normalise(crop[:, ::-1] if flip else crop)
 
 
+def _labels(name: str, split: str) -> np.ndarray:
+  return bundled.balanced_labels(bundled.SIZES[split], len(FILES[name]))
+
+
+# A photograph, and for each split the boxes of its crops and which are flipped.
+_Plan = tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]
+
+
 @functools.cache
-def _draw(name: str) -> bundled.Splits:
-  """Draws all crops of a task."""
+def _plan(name: str) -> tuple[_Plan, ...]:
+  """Draws where all crops of a task are, of each class.
+
+  To crop is what takes long, and nobody needs all splits at once.
+  """
   random = np.random.RandomState(_SEED)
-  classes = FILES[name]
-  shape = (bundled.IMAGE_SIZE, bundled.IMAGE_SIZE, 3)
-  splits = {}
-  for split, size in bundled.SIZES.items():
-    labels = bundled.balanced_labels(size, len(classes))
-    splits[split] = np.empty((size, *shape), np.uint8), labels
-  for label, file in enumerate(classes.values()):
+  plans = []
+  for label, file in enumerate(FILES[name].values()):
     photograph = read_photograph(file)
     tiles = deal_tiles(photograph.shape[0], photograph.shape[1], random)
-    for split, (images, labels) in splits.items():
-      members = np.flatnonzero(labels == label)
-      boxes = draw_boxes(tiles[split], len(members), random)
-      flips = random.randint(2, size=len(members))
-      for member, box, flip in zip(members, boxes, flips, strict=True):
-        images[member] = _crop(photograph, box, flip)
-  return splits
+    crops = {}
+    for split in bundled.SIZES:
+      count = np.sum(_labels(name, split) == label)
+      boxes = draw_boxes(tiles[split], count, random)
+      crops[split] = boxes, random.randint(2, size=count)
+    plans.append((photograph, crops))
+  return tuple(plans)
+
+
+@functools.cache
+def _draw(name: str, split: str) -> bundled.Drawn:
+  """Crops a split of a task."""
+  labels = _labels(name, split)
+  size = bundled.IMAGE_SIZE
+  images = np.empty((len(labels), size, size, 3), np.uint8)
+  for label, (photograph, crops) in enumerate(_plan(name)):
+    members = np.flatnonzero(labels == label)
+    for member, box, flip in zip(members, *crops[split], strict=True):
+      images[member] = _crop(photograph, box, flip)
+  return images, labels
 
 
 def load(name: str) -> task_lib.Task:

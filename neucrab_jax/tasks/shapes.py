@@ -137,15 +137,12 @@ def _draw_image(
 
 
 @functools.cache
-def _draw() -> bundled.Splits:
+def _draw(split: str) -> bundled.Drawn:
   polygons = [np.array(vertices) for vertices in SHAPES.values()]
-  splits = {}
-  for split, size in bundled.SIZES.items():
-    random = np.random.RandomState(_SEEDS[split])
-    labels = bundled.balanced_labels(size, len(polygons))
-    images = np.stack([_draw_image(polygons[i], random) for i in labels])
-    splits[split] = images, labels
-  return splits
+  random = np.random.RandomState(_SEEDS[split])
+  labels = bundled.balanced_labels(bundled.SIZES[split], len(polygons))
+  images = np.stack([_draw_image(polygons[i], random) for i in labels])
+  return images, labels
 
 
 def load() -> task_lib.Task:

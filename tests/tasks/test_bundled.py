@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from neucrab_jax import tasks
-from neucrab_jax.tasks import bundled
+from neucrab_jax.tasks import bundled, photographs, shapes
 
 NAMES = ('photos', 'monochrome', 'shapes')
 SIZES = {'train': 1000, 'validation': 500, 'trainval': 1500, 'test': 1000}
@@ -52,6 +52,19 @@ def read_images(examples):
 def test_the_examples_are_fixed_for_good(name, split):
   examples = tasks.load(name).read(split)
   assert examples.fingerprint == FINGERPRINTS[name][split]
+
+
+@pytest.mark.parametrize(
+  ('name', 'module', 'one'),
+  [('shapes', shapes, '_draw_image'), ('photos', photographs, '_crop')],
+)
+def test_no_other_split_is_drawn(name, module, one, monkeypatch):
+  drawn = []
+  draw = getattr(module, one)
+  monkeypatch.setattr(module, one, lambda *a: drawn.append(1) or draw(*a))
+  module._draw.cache_clear()
+  tasks.load(name).read('validation')
+  assert len(drawn) == SIZES['validation']
 
 
 def test_sizes_and_shapes(task):
