@@ -23,7 +23,7 @@ _BATCH_SIZE = 256
 
 # Features that keep no more dimensions than one of these have a program of its
 # own: its time is that of the products, and a bucket is twice as wide.
-_FEW_DIMENSIONS = (32, 64)
+_FEW_DIMENSIONS = (16, 32, 64)
 
 
 class _Classifier(nn.Module):
@@ -66,11 +66,16 @@ def _log_probabilities(
     key, key_init = jax.random.split(key)
     parameters = start(key_init)
 
-    def step(i, state):
-      parameters, optimizer_state = state
-      batch = jax.random.choice(
+    def draw(i):
+      return jax.random.choice(
         jax.random.fold_in(key, i), len(x), (batch_size,), p=used / used.sum()
       )
+
+    batches = jax.vmap(draw)(jnp.arange(num_steps))
+
+    def step(i, state):
+      parameters, optimizer_state = state
+      batch = batches[i]
 
       def loss_of(parameters):
         logits: Any = classifier.apply(parameters, x[batch])
