@@ -11,6 +11,7 @@ import scipy.special
 
 from neucrab_jax import measures
 from neucrab_jax.finetuning import early_stopping
+from neucrab_jax.measures import mutual_information
 
 
 def pactran_gaussian(x, labels, prior, posterior):
@@ -97,6 +98,23 @@ def test_mutual_information_is_near_that_of_known_gaussians(separation):
   assert found.score <= truth + 3 * max(found.std, found.stderr)
   assert found.score >= truth - 0.15
   assert found.score <= np.log(4)
+
+
+def test_mutual_information_does_not_hang_on_how_wide_it_is_padded(
+  monkeypatch,
+):
+  rng = np.random.default_rng(0)
+  labels = np.arange(60) % 3
+  x = rng.normal(size=(60, 5)) + labels[:, None]
+  scores = []
+  for few in ((16,), (32,), ()):
+    monkeypatch.setattr(mutual_information, '_FEW_DIMENSIONS', few)
+    scores.append(
+      measures.score(
+        'mutual_information', features=x, labels=labels, energy=1.0
+      )
+    )
+  np.testing.assert_allclose(scores, scores[0], rtol=1e-3)
 
 
 def test_mutual_information_after_pca_is_still_a_bound():
