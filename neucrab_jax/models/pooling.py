@@ -108,13 +108,15 @@ def _mean_of_parts(x: Array) -> Any:
   """As `_mean`, by adding parts of the map to each other, until one is left."""
   b, height, width, channels = x.shape
   places = height * width
-  total: Any = x.reshape(b, places, channels)
+  # Summed as `jnp.mean` does it.
+  total: Any = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  total = total.reshape(b, places, channels)
   while count := next(
     (n for n in range(_MOST_PARTS, 1, -1) if total.shape[1] % n == 0), 0
   ):
     total = sum(jnp.split(total, count, axis=1))
   # What so few parts cannot be made of, as of 17×17 places.
-  return total.sum(axis=1) / places
+  return (total.sum(axis=1) / places).astype(x.dtype)
 
 
 def global_average(x: Float[Array, 'B H W C']) -> Float[Array, 'B C']:

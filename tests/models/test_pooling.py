@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from neucrab_jax.models import pooling
+from neucrab_jax.models.onnx import elementwise
+from neucrab_jax.models.onnx import pooling as onnx_pooling
 
 
 @pytest.mark.parametrize('padding', ['SAME', 'VALID'])
@@ -48,3 +51,36 @@ def test_global_average_and_its_gradient_are_the_mean(shape):
   weights = np.arange(6, dtype='f4').reshape(2, 3)
   expected = np.broadcast_to(weights[:, None, None] / np.prod(shape), x.shape)
   np.testing.assert_allclose(pull(weights)[0], expected, rtol=1e-6)
+
+
+def test_global_average_sums_no_bfloat16():
+  rng = np.random.default_rng(0)
+  x = jnp.asarray(rng.uniform(size=(2, 40, 40, 3)), 'bfloat16')
+  expected = np.asarray(x, 'f8').mean(axis=(1, 2))
+  pooled = pooling.global_average(x)
+  assert pooled.dtype == x.dtype
+  # Half a last bit.
+  np.testing.assert_allclose(np.asarray(pooled, 'f8'), expected, rtol=2**-8)
+
+
+@pytest.mark.parametrize('keepdims', [False, True])
+def test_graphs_average_whole_maps_by_their_parts(keepdims):
+  x = np.random.default_rng(0).normal(size=(2, 6, 7, 3)).astype('f4')
+
+  def mean(x):
+    return onnx_pooling.mean(jnp, x, axis=(2, 1), keepdims=keepdims)
+
+  assert 'slice' in jax.jit(mean).lower(x).as_text()
+  expected = x.mean(axis=(1, 2), keepdims=keepdims)
+  np.testing.assert_allclose(mean(x), expected, atol=1e-6)
+
+
+def test_relu_of_graphs_has_the_gradient_of_ours():
+  def relu(x):
+    return elementwise.OPERATORS['Relu'](None, jnp, x)
+
+  x = jnp.asarray([-1.0, 0.0, 2.0, jnp.nan])
+  np.testing.assert_array_equal(relu(x), nn.relu(x))
+  np.testing.assert_array_equal(
+    jax.vmap(jax.grad(relu))(x[:3]), jax.vmap(jax.grad(nn.relu))(x[:3])
+  )

@@ -193,7 +193,8 @@ OPERATORS: dict[str, Operator] = {
   'PRelu': _prelu,
   'Gelu': _gelu,
   'BitShift': _shift,
-  'Relu': lambda node, xp, x: xp.maximum(x, xp.zeros((), x.dtype)),
+  # A choice, for what `pytorch.activations.relu` says.
+  'Relu': lambda node, xp, x: xp.where(x <= 0, xp.zeros((), x.dtype), x),
   'Erf': _activation(jax.scipy.special.erf),
   'Sigmoid': _activation(jax.nn.sigmoid),
   'Softplus': _activation(jax.nn.softplus),

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neucrab_jax.models import pooling
 from neucrab_jax.models.onnx import windows
 from neucrab_jax.models.onnx.graph import Node
 
@@ -21,6 +22,19 @@ _SMALL = 64
 
 def _space(x: Any) -> tuple[int, ...]:
   return tuple(range(1, x.ndim - 1))
+
+
+def mean(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+  """The mean along axes; that of whole maps in the way that is fast."""
+  is_float = jnp.issubdtype(x.dtype, jnp.floating)
+  if xp is not jnp or not is_float or x.ndim != 4 or sorted(axis) != [1, 2]:
+    return xp.mean(x, axis=axis, keepdims=keepdims).astype(x.dtype)
+  found = pooling.global_average(jnp.asarray(x))
+  return found[:, None, None] if keepdims else found
+
+
+def _global_average(node: Node, xp: Any, x: Any) -> Any:
+  return mean(xp, x, axis=_space(x), keepdims=True)
 
 
 def _max(node: Node, xp: Any, x: Any) -> Any:
@@ -84,7 +98,7 @@ OPERATORS = {
   'MaxPool': _max,
   'AveragePool': lambda node, xp, x: average(node, x),
   'LpPool': _lp,
-  'GlobalAveragePool': lambda node, xp, x: xp.mean(x, _space(x), keepdims=True),
+  'GlobalAveragePool': _global_average,
   'GlobalMaxPool': lambda node, xp, x: xp.max(x, _space(x), keepdims=True),
   'GlobalLpPool': _global_lp,
 }

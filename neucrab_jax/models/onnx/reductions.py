@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neucrab_jax.models.onnx import values
+from neucrab_jax.models.onnx import pooling, values
 from neucrab_jax.models.onnx.graph import Node
 
 # From this opset on the axes are an input; of ReduceSum earlier.
@@ -21,7 +21,7 @@ def _log_sum_exp(xp: Any, x: Any, **where: Any) -> Any:
 
 
 _REDUCTIONS: dict[str, Callable[..., Any]] = {
-  'ReduceMean': lambda xp, x, **where: xp.mean(x, **where).astype(x.dtype),
+  'ReduceMean': pooling.mean,
   'ReduceSum': lambda xp, x, **where: xp.sum(x, **where).astype(x.dtype),
   'ReduceProd': lambda xp, x, **where: xp.prod(x, **where).astype(x.dtype),
   'ReduceMax': lambda xp, x, **where: xp.max(x, **where),
