@@ -6,7 +6,7 @@
 Seconds of whole processes, imports and compilation included: ours, with how
 sure the order is, from an empty cache of compiled programs and from a warm one;
 and one that computes the bare numbers by NumPy and scikit-learn, as is usually
-done (`usual`). NLEEP there fits one mixture, ours five. Without `--features`
+done (`usual`). NLEEP there fits one mixture, ours three. Without `--features`
 24 files are made, of 1,000 examples, 43 classes and 64 to 1,280 features.
 """
 
