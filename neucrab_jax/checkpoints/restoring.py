@@ -7,20 +7,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from flax import traverse_util
 
 from neucrab_jax import models, storage, stores
-from neucrab_jax.checkpoints import backbone, readers, spec, tf1, tf_names
-
-# Shapes of variables don't depend on the image size, if it is large enough.
-_SIZE = 224
-
-# Of a head, no other size of any network: a prime.
-_ANY_CLASSES = 99_991
+from neucrab_jax.checkpoints import (
+  backbone,
+  layouts,
+  readers,
+  spec,
+  tf1,
+  tf_names,
+)
 
 # Variables that a message names before it breaks off.
 _MOST_LISTED = 20
@@ -33,43 +32,19 @@ _CLEARLY = 0.1
 _MOST_OF_FIRST = 2
 
 
-def _trace(architecture: str, *, num_classes: int | None) -> Any:
-  """The variables of a network, as shapes."""
-  return jax.eval_shape(
-    models.build(architecture, num_classes=num_classes).init,
-    jax.random.key(0),
-    jnp.zeros((1, _SIZE, _SIZE, 3)),
-  )
-
-
-@functools.cache
-def _with_head(
-  architecture: str,
-) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
-  """Each variable of a network, as `_expected`, that has `_ANY_CLASSES`."""
-  flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(
-    _trace(architecture, num_classes=_ANY_CLASSES)
-  )
-  # A scope of the checkpoint, such as block1/unit_1, is one key in Flax.
-  return {
-    '/'.join(scope): (scope, variable.shape) for scope, variable in flat.items()
-  }
-
-
 def _expected(
   architecture: str, num_classes: int | None
 ) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
-  """Each variable of a network: its scope in Flax, and its shape.
-
-  Tracing takes a second: a network is traced once, whatever its head.
-  """
+  """Each variable of a network: its scope in Flax, and its shape."""
   return {
     name: (
       scope,
-      tuple((num_classes or 0) if n == _ANY_CLASSES else n for n in shape),
+      tuple(
+        (num_classes or 0) if n == layouts.ANY_CLASSES else n for n in shape
+      ),
     )
-    for name, (scope, shape) in _with_head(architecture).items()
-    if num_classes is not None or _ANY_CLASSES not in shape
+    for name, (scope, shape) in layouts.find(architecture).items()
+    if num_classes is not None or layouts.ANY_CLASSES not in shape
   }
 
 
@@ -79,8 +54,8 @@ def _find_head(
   """How many classes the stored head has; None if there is no head."""
   head = {
     name
-    for name, (_, shape) in _with_head(architecture).items()
-    if _ANY_CLASSES in shape
+    for name, (_, shape) in layouts.find(architecture).items()
+    if layouts.ANY_CLASSES in shape
   }
   if not head or not head <= set(stored):
     return None
@@ -120,7 +95,7 @@ def _begins_alike(architecture: str, stored: Mapping[str, np.ndarray]) -> bool:
 
   try:
     with nn.intercept_methods(watch):
-      _trace(architecture, num_classes=None)
+      layouts.trace(architecture, num_classes=None)
   except _EnoughTracedError:
     pass
   return 2 * sum(fitting) >= len(fitting)
@@ -135,7 +110,7 @@ def _likeliest(architecture: str, stored: Mapping[str, np.ndarray]) -> str:
     if name == architecture or not _begins_alike(name, stored):
       continue
     shares[name] = _share(name, stored)
-    if shares[name] == 1 and set(stored) <= set(_with_head(name)):
+    if shares[name] == 1 and set(stored) <= set(layouts.find(name)):
       break  # None can share more.
   # Between equals, the one with more of the stored variables.
   best = max(shares, key=lambda n: (shares[n], len(_expected(n, None))))
