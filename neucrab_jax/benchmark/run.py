@@ -34,7 +34,7 @@ from neucrab_jax.benchmark import (
 )
 from neucrab_jax.finetuning import known_accuracies
 from neucrab_jax.ops import pca
-from neucrab_jax.ranking import predictions
+from neucrab_jax.ranking import ahead, predictions
 from neucrab_jax.ranking import run as ranking_run
 from neucrab_jax.reports import evaluation_page, evaluation_table
 from neucrab_jax.typing import Config
@@ -86,12 +86,13 @@ def _prepare_rankings(
   if not tasks:
     raise ValueError("No task is chosen. Give --config.tasks='digits,photos'.")
   runs: dict[str, ranking_run.Run] = {}
+  restorer = ahead.Restorer()
   for name in tasks:
     wanted: Config = ml_collections.ConfigDict(config.rank.to_dict())
     wanted.checkpoints = chosen
     wanted.task.name = name
     place = folder / pathlib.Path(name).name
-    run = ranking_run.prepare(wanted, str(place))
+    run = ranking_run.prepare(wanted, str(place), restorer=restorer)
     task = run.candidates.task
     same = runs.setdefault(task.name, run)
     # The same task, written in two ways, is ranked once.

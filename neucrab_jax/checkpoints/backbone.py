@@ -81,6 +81,12 @@ class Backbone:
     among = sum(leaf.size for leaf in (*learnt, *quantised))
     return among + self.parameters_inside
 
+  @property
+  def num_bytes(self) -> int:
+    """Of its weights, in memory."""
+    within = sum(leaf.nbytes for leaf in jax.tree.leaves(self.variables))
+    return within + _BYTES * self.parameters_inside
+
   @functools.cached_property
   def flops(self) -> float | None:
     """Of one image, by XLA's count; None if it cannot be known."""
@@ -96,11 +102,10 @@ class Backbone:
     Args:
       flops: if they were counted before, which takes as long as tracing it.
     """
-    within = sum(leaf.nbytes for leaf in jax.tree.leaves(self.variables))
     return spec.Network(
       weights=self.fingerprint,
       num_parameters=self.num_parameters,
-      num_bytes=within + _BYTES * self.parameters_inside,
+      num_bytes=self.num_bytes,
       flops=self.flops if flops is None else flops,
       dtype=self.checkpoint.dtype,
     )

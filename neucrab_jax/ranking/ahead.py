@@ -5,6 +5,9 @@ from concurrent import futures
 
 from neucrab_jax import checkpoints
 
+# Bytes of weights up to which a network is kept: hundreds have room.
+_FEW_BYTES = 1 << 22
+
 
 class Restorer:
   """Restores checkpoints in a thread, each when it is told to or asked for."""
@@ -13,18 +16,25 @@ class Restorer:
     self._pool = futures.ThreadPoolExecutor(1, 'restore')
     # By name.
     self._jobs: dict[str, futures.Future[checkpoints.Backbone]] = {}
+    self._kept: dict[str, checkpoints.Backbone] = {}
 
   def start(self, checkpoint: checkpoints.Checkpoint) -> None:
     """Has a checkpoint restored that will be taken soon."""
-    if checkpoint.name not in self._jobs:
+    if checkpoint.name not in self._kept.keys() | self._jobs.keys():
       job = self._pool.submit(checkpoints.restore, checkpoint)
       self._jobs[checkpoint.name] = job
 
   def take(self, checkpoint: checkpoints.Checkpoint) -> checkpoints.Backbone:
-    """Gives a checkpoint, which is not kept.
+    """Gives a checkpoint, which is kept for the next task only if it is small.
 
     Raises:
       Exception: what `checkpoints.restore` does.
     """
-    job = self._jobs.pop(checkpoint.name, None)
-    return checkpoints.restore(checkpoint) if job is None else job.result()
+    name = checkpoint.name
+    if name in self._kept:
+      return self._kept[name]
+    job = self._jobs.pop(name, None)
+    found = checkpoints.restore(checkpoint) if job is None else job.result()
+    if found.num_bytes <= _FEW_BYTES:
+      self._kept[name] = found
+    return found

@@ -203,12 +203,15 @@ def _compute(
   )
 
 
-def from_checkpoints(config: Config) -> Candidates:
+def from_checkpoints(
+  config: Config, restorer: ahead.Restorer | None = None
+) -> Candidates:
   """Checkpoints by name, on a task.
 
   Args:
     config: with `task`, `checkpoints`, `checkpoint_dir`, `preprocessing`,
       `dtype`, `batch_size`, `cache_dir`, `decoded_gigabytes` and `race`.
+    restorer: of the same checkpoints on other tasks.
 
   Raises:
     ValueError: if a name is unknown, or the task is not one.
@@ -235,7 +238,7 @@ def from_checkpoints(config: Config) -> Candidates:
   batch_size = config.batch_size
   if race and race.top:
     batch_size = rounds.batch_size(batch_size, num_classes=task.num_classes)
-  restorer = ahead.Restorer()
+  restorer = restorer or ahead.Restorer()
   compute = functools.partial(
     _compute,
     restorer=restorer,

@@ -6,7 +6,13 @@ import pathlib
 from typing import Any
 
 from neucrab_jax import measures, storage
-from neucrab_jax.ranking import candidates, feature_files, racing, scoring
+from neucrab_jax.ranking import (
+  ahead,
+  candidates,
+  feature_files,
+  racing,
+  scoring,
+)
 from neucrab_jax.typing import Config
 
 
@@ -48,7 +54,10 @@ class Run:
 
 
 def prepare(
-  config: Config, workdir: str, found: candidates.Candidates | None = None
+  config: Config,
+  workdir: str,
+  found: candidates.Candidates | None = None,
+  restorer: ahead.Restorer | None = None,
 ) -> Run:
   """Checks all that can be checked before any long work.
 
@@ -56,6 +65,7 @@ def prepare(
     config: as one of `configs/`.
     workdir: the folder for the results.
     found: what is ranked, if not what the config says.
+    restorer: of the same checkpoints in other runs.
 
   Raises:
     ValueError: if the input is bad.
@@ -74,7 +84,7 @@ def prepare(
     found = (
       feature_files.find(config.features)
       if config.get('features') or 'checkpoints' not in config
-      else candidates.from_checkpoints(config)
+      else candidates.from_checkpoints(config, restorer)
     )
   scorers = tuple(
     scoring.Scorer(

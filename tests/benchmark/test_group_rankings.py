@@ -120,6 +120,20 @@ def test_a_second_run_computes_nothing_and_says_the_same(
     assert 'lfc' not in {row['name'] for row in aligned['rows']}
 
 
+def test_all_tasks_share_what_was_restored(config, tmp_path, monkeypatch):
+  names = []
+  restore = checkpoints.restore
+
+  def counting(checkpoint):
+    names.append(checkpoint.name)
+    return restore(checkpoint)
+
+  monkeypatch.setattr(checkpoints, 'restore', counting)
+  del config.groups.three
+  evaluate(config, str(tmp_path))
+  assert sorted(names) == sorted(NAMES)
+
+
 def test_a_failing_checkpoint_does_not_take_the_others_down(
   config, tmp_path, monkeypatch
 ):

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import types
+
 import pytest
 
 from neucrab_jax import checkpoints
@@ -7,19 +9,27 @@ from neucrab_jax.ranking import ahead
 CHECKPOINT = checkpoints.get('mini_vae')
 
 
-def test_what_was_begun_is_restored_once(monkeypatch):
+@pytest.mark.parametrize(
+  ('num_bytes', 'again'), [(1 << 20, 0), (1 << 30, 1)], ids=['small', 'large']
+)
+def test_what_was_begun_is_restored_once(monkeypatch, num_bytes, again):
   names = []
-  monkeypatch.setattr(
-    checkpoints, 'restore', lambda one: names.append(one.name) or one
-  )
+
+  def restore(checkpoint):
+    names.append(checkpoint.name)
+    return types.SimpleNamespace(num_bytes=num_bytes)
+
+  monkeypatch.setattr(checkpoints, 'restore', restore)
   restorer = ahead.Restorer()
   restorer.start(CHECKPOINT)
   restorer.start(CHECKPOINT)
-  assert restorer.take(CHECKPOINT) is CHECKPOINT
+  first = restorer.take(CHECKPOINT)
   assert names == [CHECKPOINT.name]
-  # It is not kept.
-  assert restorer.take(CHECKPOINT) is CHECKPOINT
-  assert len(names) == 2
+  # A small one is kept.
+  restorer.start(CHECKPOINT)
+  second = restorer.take(CHECKPOINT)
+  assert len(names) == 1 + again
+  assert (second is first) == (not again)
 
 
 def test_what_fails_ahead_fails_whoever_takes_it(monkeypatch):
