@@ -9,6 +9,7 @@ splits a batch over the devices of all processes (`synchronous`).
 Axes: N examples, B batch, P devices of this process.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -133,18 +134,18 @@ def data_parallel(
     in_axes=(None, 0),
     devices=jax.local_devices(),
   )
-  if not compiler_options:
-    return mapped
   programs: dict[Any, Callable[..., Any]] = {}
+  compiling = threading.Lock()
 
   def run(replicated: Any, sharded: Any) -> Any:
     leaves, structure = jax.tree.flatten((replicated, sharded))
     key = structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-    if key not in programs:
-      # Only a program that is compiled ahead of its call takes options.
-      programs[key] = mapped.lower(replicated, sharded).compile(
-        compiler_options=dict(compiler_options)
-      )
+    with compiling:  # Once, whichever thread comes first.
+      if key not in programs:
+        # Only a program that is compiled ahead of its call takes options.
+        programs[key] = mapped.lower(replicated, sharded).compile(
+          compiler_options=dict(compiler_options or {})
+        )
     return programs[key](replicated, sharded)
 
   return run

@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import time
+from concurrent import futures
+
 import jax
 import numpy as np
 import pytest
@@ -78,6 +81,22 @@ def test_runs_on_every_local_device(options):
       parallel.unshard(out, size=len(images)), images @ tree['w'] + 2, rtol=1e-6
     )
   assert len(traced) == 2
+
+
+def test_threads_compile_a_program_once():
+  traced = []
+
+  def function(w, x):
+    traced.append(x.shape)
+    time.sleep(0.1)  # For the other thread to come.
+    return x * w
+
+  run = parallel.data_parallel(function)
+  batch = parallel.shard(np.ones((8, 3), np.float32), batch_size=8)
+  with futures.ThreadPoolExecutor(2) as pool:
+    found = list(pool.map(run, [np.float32(2), np.float32(3)], [batch, batch]))
+  assert len(traced) == 1
+  assert [float(np.max(out)) for out in found] == [2, 3]
 
 
 def test_one_process_has_everything_and_agrees_with_itself():

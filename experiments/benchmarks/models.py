@@ -17,10 +17,10 @@ its own: its seconds, without TensorFlow's import, and its peak memory beyond
 that import, as a multiple of the variables.
 
 Last, networks of timm as they are read here, against PyTorch's, against ONNX
-Runtime, and against the same ONNX file through us, in turns again: at least as
-fast as PyTorch and our own ONNX, and .8 of ONNX Runtime, is asked. `PYTHON` is
-one that has torch, timm, onnxscript and onnxruntime beside what we need; what
-it lacks is left out.
+Runtime, and against the same ONNX file through us, in turns again, by two
+batches: at least as fast as PyTorch and our own ONNX, and .8 of ONNX Runtime,
+is asked. `PYTHON` is one that has torch, timm, onnxscript and onnxruntime
+beside what we need; what it lacks is left out.
 
 Keras comes with TensorFlow. The JSON has all of it.
 """
@@ -142,16 +142,18 @@ def _peak_mb() -> float:
 
 
 def _serve(peer: str, name: str, folder: str = '') -> None:
-  """Makes a call for each line of the input, and says how long it took."""
+  """Makes a call for each line of the input, and says how long a batch took."""
+  batches = 1
   if folder:
     run = torch_peers.call(peer, name, pathlib.Path(folder), batch_size=_BATCH)
+    batches = torch_peers.BATCHES
   else:
     run = {'ours': _ours, 'keras': _keras}[peer](name)
   run()
   for _ in sys.stdin:
     start = time.perf_counter()
     run()
-    seconds = time.perf_counter() - start
+    seconds = (time.perf_counter() - start) / batches
     print(json.dumps([seconds, _peak_mb()]), flush=True)
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks of timm here and in PyTorch, ONNX Runtime, and ONNX through us.
 
-What `experiments.benchmarks.models` lets take turns; each is called with a
-batch of images. Weights are random: their values change no time.
+What `experiments.benchmarks.models` lets take turns; each is called with two
+batches of images, which run at once here, as in an extraction, and one after
+the other elsewhere. Weights are random: their values change no time.
 """
 
 import functools
@@ -11,6 +12,7 @@ import pathlib
 import subprocess
 import tempfile
 from collections.abc import Callable
+from concurrent import futures
 
 import numpy as np
 
@@ -23,6 +25,8 @@ NETWORKS = (
   'mobilenetv3_large_100',
 )
 SIZE = 224
+# Batches of a call.
+BATCHES = 2
 
 # Peer: the packages that it needs beside ours.
 PEERS = {
@@ -69,7 +73,13 @@ def _through_us(file: str, images: np.ndarray) -> Callable[[], object]:
     compiler_options=models.compiler_options.find(backbone.variables),
   )
   variables, given = jax.device_put((backbone.variables, images))
-  return lambda: jax.block_until_ready(forward(variables, given))
+  pool = futures.ThreadPoolExecutor(BATCHES)
+
+  def run(given: object) -> object:
+    return jax.block_until_ready(forward(variables, given))
+
+  run(given)  # Compiled once.
+  return lambda: list(pool.map(run, [given] * BATCHES))
 
 
 def _torch(name: str, images: np.ndarray) -> Callable[[], object]:
@@ -81,7 +91,7 @@ def _torch(name: str, images: np.ndarray) -> Callable[[], object]:
 
   def run() -> object:
     with torch.inference_mode():
-      return network(given)
+      return [network(given) for _ in range(BATCHES)]
 
   return run
 
@@ -93,13 +103,13 @@ def _onnxruntime(file: str, images: np.ndarray) -> Callable[[], object]:
     file, providers=['CPUExecutionProvider']
   )
   given = {'images': np.ascontiguousarray(np.moveaxis(images, -1, 1))}
-  return lambda: session.run(None, given)
+  return lambda: [session.run(None, given) for _ in range(BATCHES)]
 
 
 def call(
   peer: str, name: str, folder: pathlib.Path, *, batch_size: int
 ) -> Callable[[], object]:
-  """What runs a batch by a peer.
+  """What runs `BATCHES` batches by a peer.
 
   Args:
     peer: of `PEERS`.

@@ -26,6 +26,8 @@ from neucrab_jax.features import decoded, record
 _MAX_THREADS = 32
 # Batches ready or in the making per thread: enough to hide an uneven one.
 _BATCHES_AHEAD = 2
+# Batches that the devices have.
+_BATCHES_AT_ONCE = 2
 
 
 @functools.cache
@@ -112,20 +114,29 @@ def _no_larger(batch_size: int, *, num: int) -> int:
 def _run(
   forward: Callable, variables: Any, batches: Iterator, *, batch_size: int
 ) -> Iterator[tuple[Any, int]]:
-  """Gives each batch's outputs and size; the next is already running."""
+  """Gives each batch's outputs and size; the next is already running.
+
+  By a thread each: what one of them dispatches, a CPU runs one after the other,
+  and some of its cores wait where a network has little for all.
+  """
+
+  def run(images):
+    sharded = parallel.shard(images, batch_size=batch_size)
+    return parallel.unshard(forward(variables, sharded), size=len(images))
+
   running: collections.deque = collections.deque()
 
   def finish():
     outputs, size = running.popleft()
-    return parallel.unshard(outputs, size=size), size
+    return outputs.result(), size
 
-  for images in batches:
-    sharded = parallel.shard(images, batch_size=batch_size)
-    running.append((forward(variables, sharded), len(images)))
-    if len(running) > 1:
+  with futures.ThreadPoolExecutor(_BATCHES_AT_ONCE, 'forward') as pool:
+    for images in batches:
+      running.append((pool.submit(run, images), len(images)))
+      if len(running) == _BATCHES_AT_ONCE:
+        yield finish()
+    while running:
       yield finish()
-  while running:
-    yield finish()
 
 
 def extract(
