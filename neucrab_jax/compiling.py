@@ -6,9 +6,9 @@ networks would look slow.
 """
 
 import contextlib
+import contextvars
 import dataclasses
 import functools
-import threading
 import time
 from collections.abc import Iterator
 
@@ -17,8 +17,11 @@ import jax
 # What the names of JAX's events of tracing, lowering and compiling begin with.
 _EVENTS = '/jax/core/compile/'
 
-# Of each thread: when events began and ended, while somebody wants to know.
-_local = threading.local()
+# When events began and ended, while somebody wants to know: of a thread, and of
+# those that run in a copy of its context.
+_spans: contextvars.ContextVar[list[tuple[float, float]] | None] = (
+  contextvars.ContextVar('spans', default=None)
+)
 
 
 @dataclasses.dataclass
@@ -27,7 +30,7 @@ class Watch:
 
   Attributes:
     running: without those of compiling.
-    compiling: of all functions that its thread compiled.
+    compiling: of all functions that were compiled in its context.
   """
 
   running: float = 0.0
@@ -35,7 +38,7 @@ class Watch:
 
 
 def _note(event: str, duration_secs: float, **unused) -> None:
-  spans = getattr(_local, 'spans', None)
+  spans = _spans.get()
   if spans is not None and event.startswith(_EVENTS):
     now = time.perf_counter()
     spans.append((now - duration_secs, now))
@@ -58,16 +61,16 @@ def _covered(spans: list[tuple[float, float]], *, since: float) -> float:
 
 @contextlib.contextmanager
 def watched() -> Iterator[Watch]:
-  """Times a block of this thread, the compiling in it apart."""
+  """Times a block of this context, the compiling in it apart."""
   _listen()
-  outer = getattr(_local, 'spans', None)
-  _local.spans = spans = []
+  outer, spans = _spans.get(), []
+  token = _spans.set(spans)
   watch, start = Watch(), time.perf_counter()
   try:
     yield watch
   finally:
     watch.compiling = _covered(spans, since=start)
     watch.running = time.perf_counter() - start - watch.compiling
-    _local.spans = outer
+    _spans.reset(token)
     if outer is not None:
       outer += spans

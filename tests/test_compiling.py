@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextvars
 import threading
 import time
+from concurrent import futures
 
 import jax
 import jax.numpy as jnp
@@ -55,3 +57,10 @@ def test_other_threads_are_not_watched():
 )
 def test_what_is_nested_counts_once(spans, covered):
   assert compiling._covered(spans, since=0) == covered
+
+
+def test_a_thread_in_a_copy_of_the_context_is_watched():
+  with compiling.watched() as watch, futures.ThreadPoolExecutor(1) as pool:
+    context = contextvars.copy_context()
+    pool.submit(context.run, jax.jit(lambda x: x * 5 + 3), 1.0).result()
+  assert watch.compiling > 0

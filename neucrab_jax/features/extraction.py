@@ -8,6 +8,7 @@ Axes: N examples, B batch, D features, Z source classes.
 """
 
 import collections
+import contextvars
 import functools
 import itertools
 import os
@@ -132,7 +133,9 @@ def _run(
 
   with futures.ThreadPoolExecutor(_BATCHES_AT_ONCE, 'forward') as pool:
     for images in batches:
-      running.append((pool.submit(run, images), len(images)))
+      # In this context, for whoever asks what was compiled.
+      context = contextvars.copy_context()
+      running.append((pool.submit(context.run, run, images), len(images)))
       if len(running) == _BATCHES_AT_ONCE:
         yield finish()
     while running:
