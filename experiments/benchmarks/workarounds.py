@@ -82,11 +82,6 @@ WORKAROUNDS: dict[str, tuple[Callable, Callable, tuple]] = {
     functools.partial(_plain_conv, stride=2),
     ((4, 224, 224, 3), (3, 3, 3, 32)),
   ),
-  'slim: colour by colour, for few features': (
-    functools.partial(_convolve, stride=2),
-    functools.partial(_plain_conv, stride=2),
-    ((4, 224, 224, 3), (3, 3, 3, 16)),
-  ),
   'activations: a choice, not a maximum': (
     _gated(activations.relu),
     _gated(nn.relu),

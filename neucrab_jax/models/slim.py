@@ -26,8 +26,6 @@ PRECISION = jax.lax.Precision.HIGHEST
 # Of the first convolution: for so many features of so many colours YNNPACK has
 # only a slow loop.
 _COLOURS, _FEATURES_OF_COLOURS = 3, range(17, 33)
-# For so few at 3×3 places, Eigen has no fast one either.
-_FEW_FEATURES = 16
 
 # Of BatchNorm in slim's Inception and MobileNet.
 EPSILON = 1e-3
@@ -113,28 +111,6 @@ def _with_a_colour_more(
   return jax.lax.conv_general_dilated(x, kernel, **options)
 
 
-def _by_colour(
-  x: jax.Array,
-  kernel: jax.Array,
-  strides: Sequence[int],
-  padding: Sequence[tuple[int, int]],
-) -> jax.Array:
-  """A convolution of colours, a multiply-add for each place and colour.
-
-  Of a vector's length of features, a CPU takes a sixth of the time, a tenth of
-  what a MobileNet-v3 takes. So with jaxlib 0.10, see
-  `experiments.benchmarks.workarounds`.
-  """
-  seen = windows(x, kernel.shape[:2], strides, padding)
-  places = kernel.reshape(-1, *kernel.shape[2:])
-  total: Any = sum(
-    window[..., i : i + 1] * place[i]
-    for window, place in zip(seen, places, strict=True)
-    for i in range(x.shape[-1])
-  )
-  return total
-
-
 def convolve(
   x: Float[Array, 'B H W C'],
   kernel: Float[Array, 'h w C D'],
@@ -167,14 +143,6 @@ def convolve(
     fast = functools.partial(_with_a_row_more, padding=padding, **options)
   elif x.shape[-1] == _COLOURS and kernel.shape[-1] in _FEATURES_OF_COLOURS:
     fast = functools.partial(_with_a_colour_more, **whole)
-  elif (
-    x.shape[-1] == _COLOURS
-    and size == (3, 3)
-    and kernel.shape[-1] <= _FEW_FEATURES
-    # One image alone is what `counting` counts.
-    and len(x) > 1
-  ):
-    fast = functools.partial(_by_colour, strides=strides, padding=padding)
   else:
     return conv(x, kernel)
   return jax.lax.platform_dependent(

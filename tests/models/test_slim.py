@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import functools
 import itertools
 
 import jax
@@ -31,27 +30,14 @@ def test_convolve_and_its_gradients_are_those_of_lax(size, stride, padding):
   _check(size, stride, padding, channels=4)
 
 
-@pytest.mark.parametrize('features', [5, 16, 20, 40])
-def test_a_convolution_of_colours_is_that_of_lax(features):
-  _check((3, 3), 2, ((1, 1), (0, 1)), channels=3, features=features)
+def test_a_convolution_of_colours_is_that_of_lax():
+  _check((3, 3), 2, ((1, 1), (0, 1)), channels=3)
 
 
-def test_few_features_of_colours_are_no_convolution():
-  x, kernel = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 16))
-  convolve = functools.partial(
-    slim.convolve, strides=(2, 2), padding='SAME', **_OPTIONS
-  )
-  program = jax.jit(convolve).lower(x, kernel).as_text()
-  assert 'convolution' not in program
-  # But for what is counted.
-  program = jax.jit(convolve).lower(x[:1], kernel).as_text()
-  assert 'convolution' in program
-
-
-def _check(size, stride, padding, *, channels, features=20):
+def _check(size, stride, padding, *, channels):
   rng = np.random.default_rng(0)
   x = rng.normal(size=(2, 7, 8, channels)).astype('f4')
-  kernel = rng.normal(size=(*size, channels, features)).astype('f4')
+  kernel = rng.normal(size=(*size, channels, 20)).astype('f4')
 
   def with_gradients(convolve):
     @jax.jit

@@ -92,7 +92,7 @@ class EfficientNet(nn.Module):
         )(x, train=train)
         done += 1
     if self.pools_first:
-      x = pooling.global_average(x)
+      x = pooling.plain_average(x)
       x = activations.BY_NAME[self.activation](self._pooled(x))
       features = x
     else:

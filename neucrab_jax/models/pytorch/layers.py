@@ -9,7 +9,7 @@ variable's path joined by dots is its name there; only the last part differs:
 Axes: B batch, H, W space, C, D channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -300,17 +300,19 @@ class SqueezeExcite(nn.Module):
     names: of the two.
     activation: after the first.
     gate: after the second.
+    average: from a map to what they read.
   """
 
   hidden: int
   names: tuple[str, str] = ('fc1', 'fc2')
   activation: Activation = nn.relu
   gate: Activation = nn.sigmoid
+  average: Callable[[Array], Any] = pooling.global_average
 
   @nn.compact
   def __call__(self, x: Float[Array, 'B H W C']) -> Float[Array, 'B H W C']:
     first, second = self.names
-    y = pooling.global_average(x)[:, None, None]
+    y = self.average(x)[:, None, None]
     y = Conv(self.hidden, use_bias=True, name=first)(y)
     y = Conv(x.shape[-1], use_bias=True, name=second)(self.activation(y))
     return x * self.gate(y)

@@ -12,6 +12,7 @@ import dataclasses
 import flax.linen as nn
 from jaxtyping import Float
 
+from neucrab_jax.models import pooling
 from neucrab_jax.models.pytorch import activations, layers
 from neucrab_jax.models.pytorch.layout import Layout
 from neucrab_jax.typing import Array
@@ -122,6 +123,9 @@ class MobileBlock(nn.Module):
           ('conv_reduce', 'conv_expand'),
           activations.BY_NAME[activation],
           activations.BY_NAME[style.gate],
+          pooling.plain_average
+          if style.gate == 'hard_sigmoid'
+          else pooling.global_average,
           name='se',
         )(y)
       conv = ConvNorm(layer, block.activation, style, self.decay, f'bn{number}')
