@@ -31,28 +31,19 @@ class _Fit:
   """One strength's regressions, each example left out in turn.
 
   Attributes:
-    left: [N], 1 − H_ii.
+    left: [N, 1], 1 − H_ii.
     errors: [N, C], of the prediction of an example by all others.
     predictions: [N, C].
   """
 
-  def __init__(self, spectrum, one_hot, strength):
-    values = spectrum.values
-    self._u, self._shares = (
-      spectrum.left,
-      values / (values + strength * values.sum()),
-    )
-    self._n = len(one_hot)
+  def __init__(self, u, one_hot, seen, shares, leverage):
+    self._u, self._shares = u, shares[:, None]
     # The intercept is refitted too: its share of the hat matrix is 1/N.
-    leverage = 1 / self._n + float64.leverages(self._u, self._shares)
-    self.left = np.maximum(1 - leverage, _LEAST_LEFT)[:, None]
-    self.errors = (one_hot - self.fit(one_hot)) / self.left
+    left = 1 - 1 / len(one_hot) - leverage
+    self.left = np.maximum(left, _LEAST_LEFT)[:, None]
+    fitted = one_hot.mean(axis=0) + u @ (self._shares * seen)
+    self.errors = (one_hot - fitted) / self.left
     self.predictions = one_hot - self.errors
-
-  def fit(self, targets: np.ndarray) -> np.ndarray:
-    """H times the targets: [N, C]."""
-    shares = self._shares[:, None]
-    return targets.mean(axis=0) + self._u @ (shares * (self._u.T @ targets))
 
   def pull(self, slopes: np.ndarray) -> np.ndarray:
     """How the others' predictions change by an example: [N].
@@ -61,41 +52,60 @@ class _Fit:
       slopes: [N, C], of what is summed by the predictions.
     """
     reach = slopes / self.left
-    own = (1 - self.left) * reach
-    return np.einsum('nc,nc->n', self.errors, self.fit(reach) - own)
+    fitted = self._u @ (self._shares * (self._u.T @ reach))
+    others = reach.mean(axis=0) + fitted - (1 - self.left) * reach
+    return np.einsum('nc,nc->n', self.errors, others)
 
 
-def _accuracy(fit: _Fit, labels: np.ndarray) -> measure.Score:
-  rows = np.arange(len(labels))
-  predictions = fit.predictions.copy()
-  own = predictions[rows, labels]
-  right = np.argmax(predictions, axis=1) == labels
-  predictions[rows, labels] = -np.inf
-  rival = np.argmax(predictions, axis=1)
-  margin = own - predictions[rows, rival]
-  # A count is no smooth function of the fit. Its mean is, over examples like
-  # these: by as much as there are with a margin near zero.
-  width = margin.std()
-  if not width:
-    return measure.mean_over_examples(right.astype(np.float64))
-  density = np.exp(-0.5 * (margin / width) ** 2) / (width * np.sqrt(2 * np.pi))
-  slopes = np.zeros_like(fit.predictions)
-  slopes[rows, labels] = density
-  slopes[rows, rival] = -density
-  return measure.Score(
-    right.mean(), influence=right - right.mean() + fit.pull(slopes)
-  )
+class _Accuracy:
+  """Whether the largest prediction is that of an example's class."""
+
+  @staticmethod
+  def values(fit: _Fit, labels: np.ndarray) -> np.ndarray:
+    """[N]"""
+    return (np.argmax(fit.predictions, axis=1) == labels).astype(np.float64)
+
+  @staticmethod
+  def slopes(fit: _Fit, labels: np.ndarray) -> np.ndarray:
+    """[N, C], of the sum of the values by the predictions.
+
+    A count is no smooth function of the fit. Its mean is, over examples like
+    these: by as much as there are with a margin near zero.
+    """
+    rows = np.arange(len(labels))
+    predictions = fit.predictions.copy()
+    own = predictions[rows, labels]
+    predictions[rows, labels] = -np.inf
+    rival = np.argmax(predictions, axis=1)
+    margin = own - predictions[rows, rival]
+    slopes, width = np.zeros_like(predictions), margin.std()
+    if width:
+      density = np.exp(-0.5 * (margin / width) ** 2)
+      density /= width * np.sqrt(2 * np.pi)
+      slopes[rows, labels] = density
+      slopes[rows, rival] = -density
+    return slopes
 
 
-def _log_loss(fit: _Fit, labels: np.ndarray) -> measure.Score:
-  # Spherical Gaussian errors make a softmax of distances to the one-hots.
-  variance = max(np.mean(fit.errors**2), np.finfo(float).eps)
-  logs = special.log_softmax(fit.predictions / variance, axis=1)
-  slopes = (float64.one_hot(labels) - np.exp(logs)) / variance
-  logs = logs[np.arange(len(labels)), labels]
-  return measure.Score(
-    logs.mean(), influence=logs - logs.mean() + fit.pull(slopes)
-  )
+class _LogLoss:
+  """The log-probability of an example's class."""
+
+  @staticmethod
+  def _log_probs(fit: _Fit) -> tuple[np.ndarray, float]:
+    # Spherical Gaussian errors make a softmax of distances to the one-hots.
+    variance = max(np.mean(fit.errors**2), np.finfo(float).eps)
+    return special.log_softmax(fit.predictions / variance, axis=1), variance
+
+  @classmethod
+  def values(cls, fit: _Fit, labels: np.ndarray) -> np.ndarray:
+    """[N]"""
+    return cls._log_probs(fit)[0][np.arange(len(labels)), labels]
+
+  @classmethod
+  def slopes(cls, fit: _Fit, labels: np.ndarray) -> np.ndarray:
+    """[N, C], of the sum of the values by the predictions."""
+    logs, variance = cls._log_probs(fit)
+    return (float64.one_hot(labels) - np.exp(logs)) / variance
 
 
 def ridge_loo(
@@ -130,12 +140,24 @@ def ridge_loo(
   labels = np.asarray(labels)
   spectrum = float64.spectrum(features, float64.standardise)
   one_hot = float64.one_hot(labels)
-  judge = {'accuracy': _accuracy, 'log_loss': _log_loss}[variant]
-  found = [
-    judge(_Fit(spectrum, one_hot, strength), labels) for strength in _STRENGTHS
-  ]
-  best = max(score.value for score in found)
-  return [score for score in found if score.value == best][-1]
+  judge = {'accuracy': _Accuracy, 'log_loss': _LogLoss}[variant]
+  u, values = spectrum.left, spectrum.values[:, None]
+  shares = values / (values + _STRENGTHS * values.sum())
+  leverages, seen = float64.leverages(u, shares), u.T @ one_hot
+
+  def fit(place):
+    return _Fit(u, one_hot, seen, shares[:, place], leverages[:, place])
+
+  def mean(place):
+    return np.mean(judge.values(fit(place), labels))
+
+  # The last one of equals. How it hangs on the examples takes as long again.
+  best = fit(
+    max(range(len(_STRENGTHS)), key=lambda place: (mean(place), place))
+  )
+  found = judge.values(best, labels)
+  pull = best.pull(judge.slopes(best, labels))
+  return measure.Score(found.mean(), influence=found - found.mean() + pull)
 
 
 MEASURE = measure.Measure(
