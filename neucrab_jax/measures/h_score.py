@@ -17,17 +17,17 @@ _LEAST_LEFT = 1e-9
 
 
 def explained(
-  left: Float[np.ndarray, 'N K'],
-  shares: Float[np.ndarray, 'K'],
+  predicted: Float[np.ndarray, 'N C'],
+  leverage: Float[np.ndarray, 'N'],
   labels: Int[Array, 'N'],
 ) -> tuple[float, Float[np.ndarray, 'N']]:
   """What regressions on features explain of each class's indicator, summed.
 
-      Σ_c 1_cᵀ H 1_c / N_c − 1,   H = 11ᵀ/N + U diag(s) Uᵀ
+      Σ_c 1_cᵀ (11ᵀ/N + H) 1_c / N_c − 1
 
   Args:
-    left: [N, K], U: the left singular vectors of centred features.
-    shares: [K], s, in [0, 1]: how much of each direction is used.
+    predicted: [N, C], H 1_c for each class, with H of centred features.
+    leverage: [N], H_ii.
     labels: [N], integers from 0 to C − 1.
 
   Returns:
@@ -37,9 +37,9 @@ def explained(
   """
   members = float64.one_hot(labels)
   n, counts = len(members), members.sum(axis=0)
-  fitted = members.mean(axis=0) + left @ (shares[:, None] * (left.T @ members))
+  fitted = members.mean(axis=0) + predicted
+  leverage = 1 / n + leverage
   residuals = members - fitted
-  leverage = 1 / n + float64.leverages(left, shares)
   unexplained = np.sum(members * residuals, axis=0)  # [C]
   rest = counts - members  # [N, C], of each class without the example
   without = (
@@ -74,9 +74,11 @@ def h_score(
     Bao et al., "An Information-Theoretic Approach to Transferability in Task
     Transfer Learning", ICIP 2019, definition 2.
   """
-  spectrum = float64.spectrum(features)
+  left = float64.spectrum(features).left
   score, influence = explained(
-    spectrum.left, np.ones(len(spectrum.values)), labels
+    left @ (left.T @ float64.one_hot(labels)),
+    float64.leverages(left, np.ones(left.shape[1])),
+    labels,
   )
   return measure.Score(score, influence=influence)
 

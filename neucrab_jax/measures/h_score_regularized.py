@@ -8,19 +8,18 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from neucrab_jax.measures import h_score, measure
-from neucrab_jax.ops import float64
+from neucrab_jax.ops import float64, gram
 from neucrab_jax.typing import Array
 
 
 def _shrinkage(
-  spectrum: float64.Spectrum, num_dims: int
+  x: Float[np.ndarray, 'N D'], products: gram.Gram
 ) -> tuple[float, float]:
   """Ledoit and Wolf's share of the identity, and the identity's scale."""
-  n = len(spectrum.left)
-  variances = spectrum.values / n
-  scale = variances.sum() / num_dims
-  energy = variances @ variances
-  squares = float64.leverages(spectrum.left, spectrum.values)
+  n, num_dims = x.shape
+  scale = products.trace / n / num_dims
+  energy = products.energy / n**2
+  squares = np.einsum('nd,nd->n', x, x)
   noise = (np.mean(squares**2) - energy) / (num_dims * n)
   distance = energy / num_dims - scale**2
   noise = min(noise, distance)
@@ -53,15 +52,17 @@ def h_score_regularized(
     ECML 2022, section 3.
   """
   n = len(labels)
-  spectrum = float64.spectrum(features)
-  share, scale = _shrinkage(spectrum, features.shape[1])
-  if share == 1 or not len(spectrum.values):
+  x = float64.centre(features)
+  float64.divide_by_unit(x)  # No matter for the score.
+  products = gram.Gram(x)
+  share, scale = _shrinkage(x, products)
+  if share == 1 or not products.trace:
     return measure.Score(0.0, influence=np.zeros(n))
   # Rounding keeps it invertible where nothing is shrunk.
-  smallest = np.finfo(float).eps * spectrum.values.sum() / n
-  ridge = n * max(share * scale, smallest) / (1 - share)
+  smallest = np.finfo(float).eps * products.trace / n
+  hat = products.hat(n * max(share * scale, smallest) / (1 - share))
   explained, influence = h_score.explained(
-    spectrum.left, spectrum.values / (spectrum.values + ridge), labels
+    hat.predict(float64.one_hot(labels)), 1 - hat.left, labels
   )
   # The covariance is divided by N, the variance between classes by N − 1.
   return measure.Score(

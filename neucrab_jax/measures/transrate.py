@@ -1,38 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
 """TransRate: how much coding by class saves of coding the features.
 
-Axes: N examples, D features, K rank, C classes.
+Axes: N examples, M of a class, D features, C classes.
 """
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from neucrab_jax.measures import measure
-from neucrab_jax.ops import float64
+from neucrab_jax.ops import float64, gram
 from neucrab_jax.typing import Array
 
 
 def _rate(
-  x: Float[np.ndarray, 'N K'], epsilon: float
-) -> tuple[float, Float[np.ndarray, 'N'], Float[np.ndarray, 'K']]:
-  """½ log det(I + XᵀX / (N ε)), by the smaller of the two Gram matrices.
+  x: Float[np.ndarray, 'N D'], members: Int[np.ndarray, 'M'], epsilon: float
+) -> tuple[float, Float[np.ndarray, 'M'], Float[np.ndarray, 'D']]:
+  """½ log det(I + XᵀX / (M ε)) of some rows, by the smaller Gram matrix.
 
   Returns:
-    The rate; by example N times how much less it is without that one; and the
-    gradient by an offset of all examples, [K].
+    The rate; by example M times how much less it is without that one; and the
+    gradient by an offset of all of them, [D].
   """
-  n, k = x.shape
-  if k < n:
-    inverse = np.linalg.inv(n * epsilon * np.eye(k) + x.T @ x)
-    rate = -0.5 * np.linalg.slogdet(n * epsilon * inverse)[1]
-    leverage = np.einsum('nk,nk->n', x @ inverse, x)
-    offset = inverse @ x.sum(axis=0)
+  n, d = len(members), x.shape[1]
+  if d < n:
+    # A few at a time: a copy of a class is half of two classes.
+    parts = [members[rows] for rows in float64.row_blocks(n, d)]
+    products = np.zeros((d, d))
+    for part in parts:
+      products += x[part].T @ x[part]
+    inverse = np.linalg.inv(n * epsilon * np.eye(d) + products)
+    leverage = np.concatenate(
+      [np.einsum('nd,nd->n', x[part] @ inverse, x[part]) for part in parts]
+    )
+    offset = inverse @ np.sum([x[part].sum(axis=0) for part in parts], axis=0)
   else:
-    inverse = np.linalg.inv(n * epsilon * np.eye(n) + x @ x.T)
-    rate = -0.5 * np.linalg.slogdet(n * epsilon * inverse)[1]
-    left = n * epsilon * np.diagonal(inverse)
-    leverage = 1 - left
-    offset = x.T @ inverse.sum(axis=1)
+    own = x[members]
+    inverse = np.linalg.inv(n * epsilon * np.eye(n) + own @ own.T)
+    leverage = 1 - n * epsilon * np.diagonal(inverse)
+    offset = own.T @ inverse.sum(axis=1)
+  rate = -0.5 * np.linalg.slogdet(n * epsilon * inverse)[1]
   smallest = np.finfo(float).tiny
   return rate, -0.5 * n * np.log(np.maximum(1 - leverage, smallest)), offset
 
@@ -62,25 +68,24 @@ def transrate(
     Huang et al., "Frustratingly Easy Transferability Estimation", ICML 2022,
     equations 3 to 5.
   """
-  spectrum = float64.spectrum(features)
+  x = float64.centre(features)
+  unit = float64.divide_by_unit(x)
+  epsilon = max(epsilon / unit / unit, np.finfo(float).tiny)
   labels = np.asarray(labels)
   n, num_classes = len(labels), int(labels.max()) + 1
-  left, values = spectrum.left, spectrum.values
-  if not len(values):
-    return measure.Score(0.0, influence=np.zeros(n))
-  score = 0.5 * np.sum(np.log1p(values / (n * epsilon)))
-  leverage = float64.leverages(left, values / (n * epsilon + values))
-  influence = -0.5 * n * np.log(np.maximum(1 - leverage, np.finfo(float).tiny))
-  offset = np.zeros(len(values))
+  hat = gram.Gram(x).hat(n * epsilon)
+  score = 0.5 * hat.log_det
+  influence = -0.5 * n * np.log(np.maximum(hat.left, np.finfo(float).tiny))
+  offset = np.zeros(x.shape[1])
   for c in range(num_classes):
     members = np.flatnonzero(labels == c)
-    rate, slopes, moved = _rate(left[members] * np.sqrt(values), epsilon)
+    rate, slopes, moved = _rate(x, members, epsilon)
     score -= rate / num_classes
     # Of a class, one example is the larger share the fewer there are.
     influence[members] -= slopes * n / len(members) / num_classes
     offset += moved / num_classes
   # All are centred by a mean that each example moves.
-  influence += left @ (np.sqrt(values) * offset)
+  influence += x @ offset
   return measure.Score(score, influence=influence)
 
 

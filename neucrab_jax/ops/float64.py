@@ -117,6 +117,17 @@ def standard(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
   return x
 
 
+def divide_by_unit(x: Float[np.ndarray, 'N D']) -> float:
+  """Makes the largest value about one, in place, and tells the divisor.
+
+  A power of two rounds nothing, and keeps squares from under- and overflow.
+  """
+  largest = _largest(x)
+  unit = float(2.0 ** np.frexp(largest)[1]) if largest > 0 else 1.0
+  x /= unit
+  return unit
+
+
 def distances(
   x: Float[np.ndarray, 'N D'],
 ) -> Iterator[tuple[slice, Float[np.ndarray, 'B N']]]:
@@ -206,10 +217,7 @@ def leverages(
 def _decompose(x: np.ndarray) -> Spectrum:
   """Decomposes [N, D], and may overwrite it."""
   n, d = x.shape
-  # A power of two rounds nothing, and keeps squares from under- and overflow.
-  largest = _largest(x)
-  unit = 2.0 ** np.frexp(largest)[1] if largest > 0 else 1.0
-  x /= unit
+  unit = divide_by_unit(x)
   if _is_offset(x):
     left, singular, _ = scipy.linalg.svd(
       x, full_matrices=False, check_finite=False

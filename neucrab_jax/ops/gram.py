@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ridge regression of one strength in f64, without an eigendecomposition.
+
+A factorisation by Cholesky takes a fraction of the time. Where its rounding
+would tell, the eigenvalues are found all the same.
+
+Axes: N examples, D features, R = min(N, D), C targets.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import lapack
+
+from neucrab_jax.ops import float64
+
+# Where the trace of a Gram matrix is between these many times the strength, the
+# log-determinant and the inverse have eight digits by Cholesky.
+_RESOLVED = (1e-6, 1e8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Hat:
+  """H = X (XᵀX + r I)⁻¹ Xᵀ, which makes predictions of targets.
+
+  Attributes:
+    left: [N], 1 − H_ii.
+    log_det: of I + XᵀX / r.
+  """
+
+  left: np.ndarray
+  log_det: float
+  _x: np.ndarray
+  _root: np.ndarray
+  _strength: float
+
+  def predict(
+    self, targets: Float[np.ndarray, 'N C']
+  ) -> Float[np.ndarray, 'N C']:
+    """H times the targets."""
+    x, root = self._x, self._root
+    if _is_wide(x):
+      return targets - root @ (root.T @ targets)
+    return x @ (root @ (root.T @ (x.T @ targets))) / self._strength
+
+
+def _is_wide(x: np.ndarray) -> bool:
+  return x.shape[1] > x.shape[0]
+
+
+class Gram:
+  """X and the smaller of its two Gram matrices.
+
+  Attributes:
+    trace: ‖X‖², the sum of the eigenvalues.
+    energy: the sum of their squares.
+  """
+
+  def __init__(self, x: Float[np.ndarray, 'N D']):
+    self._x = x
+    self._gram = x @ x.T if _is_wide(x) else x.T @ x
+    self.trace = float(np.trace(self._gram))
+    self.energy = float(np.sum(self._gram**2))
+
+  def hat(self, strength: float) -> Hat:
+    """The hat matrix at a strength r > 0."""
+    x, (low, high) = self._x, _RESOLVED
+    if low < self.trace / strength < high:
+      root, log_det = self._by_cholesky(strength)
+    else:
+      root, log_det = self._by_eigenvalues(strength)
+    if _is_wide(x):
+      left = np.sum(root**2, axis=1)
+    else:
+      blocks = float64.row_blocks(*x.shape)
+      sums = [np.sum((x[rows] @ root) ** 2, axis=1) for rows in blocks]
+      left = 1 - np.concatenate(sums) / strength
+    return Hat(left, log_det, x, root, strength)
+
+  def _by_cholesky(self, strength: float) -> tuple[np.ndarray, float]:
+    """B with B Bᵀ = (I + XᵀX / r)⁻¹ or (I + XXᵀ / r)⁻¹; the log-determinant."""
+    factor = np.linalg.cholesky(self._gram / strength + np.eye(len(self._gram)))
+    log_det = 2 * float(np.sum(np.log(np.diagonal(factor))))
+    # Transposed: in LAPACK's order, and so without a copy.
+    root, _ = lapack.dtrtri(factor.T, overwrite_c=1)  # pyright: ignore
+    return root, log_det
+
+  def _by_eigenvalues(self, strength: float) -> tuple[np.ndarray, float]:
+    """As `_by_cholesky`, of features' axes only those that vary."""
+    values, vectors = np.linalg.eigh(self._gram)
+    seen = values > float64.rank_tolerance(values, max(self._x.shape))
+    values = np.where(seen, values, 0) / strength
+    root = vectors / np.sqrt(1 + values)
+    log_det = float(np.sum(np.log1p(values)))
+    return root if _is_wide(self._x) else root[:, seen], log_det
