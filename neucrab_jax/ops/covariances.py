@@ -18,7 +18,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Bool, Float
 
 from neucrab_jax.ops import blocks
@@ -35,7 +34,8 @@ VARIANCE_FLOOR = 1e-6
 JITTERS = (1.0, 10.0, 1e3, 1e5)
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Parameters:
   log_weights: Array  # [K]
   means: Array  # [K, D]

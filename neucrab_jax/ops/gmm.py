@@ -17,7 +17,6 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jaxtyping import Float, Real
 
 from neucrab_jax import parallel
@@ -40,7 +39,8 @@ KMEANS_ITERATIONS = 100
 LIKELIHOOD_NOISE = 1e-4
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class GMM:
   """A mixture, or S of them with a leading axis on every field."""
 
@@ -51,7 +51,7 @@ class GMM:
   converged: Array  # [], false if max_iterations ended it
   # [max_iterations], nats, before each iteration; after the last one repeated.
   log_likelihoods: Array
-  covariance: str = struct.field(pytree_node=False, default='diag')
+  covariance: str = dataclasses.field(default='diag', metadata={'static': True})
 
 
 def _finite(x, covariance, dtype):

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Bool, Float, Real
 
 from neucrab_jax import parallel
@@ -22,7 +21,8 @@ from neucrab_jax.typing import Array, Key
 TOLERANCE = 1e-4
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class KMeans:
   centroids: Array  # [K, D]
   assignments: Array  # [N], the nearest centroid of each example

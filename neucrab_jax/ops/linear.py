@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from flax import struct
 from jaxtyping import Bool, Float, Int, Real
 
 from neucrab_jax.ops import blocks, float64
@@ -35,7 +34,8 @@ _REMEMBERED = 10
 _Step = tuple[np.ndarray, np.ndarray, float]
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Linear:
   kernel: np.ndarray  # [D, C]
   bias: np.ndarray  # [C]

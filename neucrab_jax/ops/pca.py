@@ -9,6 +9,7 @@ Axes: N examples, D features, k kept components, R = min(N, D).
 """
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 import threadpoolctl
-from flax import struct
 from jaxtyping import Float
 from scipy.linalg import lapack
 
@@ -50,7 +50,8 @@ def one_lapack_thread() -> contextlib.AbstractContextManager:
   return _blas().limit(limits=1)
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Projection:
   mean: Array  # [D]
   components: Array  # [D, k], orthonormal columns, most variance first

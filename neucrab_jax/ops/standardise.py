@@ -4,11 +4,12 @@
 Axes: N examples, D features, T blocks, B examples of a block.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jaxtyping import Float, Shaped
 
 from neucrab_jax.ops import blocks
@@ -22,7 +23,8 @@ def magnitude(x: Float[Array, '...']) -> Float[Array, '']:
   return jnp.ldexp(jnp.ones_like(safe), jnp.frexp(safe)[1] - 1)
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Affine:
   """What `standardise` took away: data = standard * scale + centre."""
 
