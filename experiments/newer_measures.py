@@ -36,7 +36,7 @@ from configs import neucrab_mini
 from neucrab_jax import checkpoints, features, input_files, measures
 from neucrab_jax.benchmark import metrics
 from neucrab_jax.finetuning import known_accuracies
-from neucrab_jax.ranking import candidates
+from neucrab_jax.ranking import networks
 from neucrab_jax.typing import Config
 
 OURS = (
@@ -249,7 +249,7 @@ def on_mini(num_examples: int) -> dict[str, dict[str, float]]:
     scored = _score_all(
       (
         (one.name, one.compute(lambda count: None).features)
-        for one in candidates.from_checkpoints(wanted).candidates
+        for one in networks.find(wanted).candidates
       ),
       RANDOM,
     )

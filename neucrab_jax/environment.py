@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `Environment` record: what a result depends on beside its inputs."""
+"""What made a result, for its record: environment, network, its source."""
+
+import dataclasses
 
 import jax
 import msgspec
@@ -41,3 +43,37 @@ def current(*, seed: int) -> Environment:
     processes=jax.process_count(),
     seed=seed,
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """What was downloaded, so that the same can be had again.
+
+  Attributes:
+    repository: of the Hugging Face hub, 'OWNER/NAME'.
+    revision: its commit.
+    files: SHA-256 by name.
+  """
+
+  repository: str
+  revision: str
+  files: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+  """What ran, for a record.
+
+  Attributes:
+    weights: SHA-256 of them.
+    num_parameters: that were learnt.
+    num_bytes: of its weights, in memory.
+    flops: XLA's count for one image; None where it was not counted.
+    dtype: that it ran in; its features are f32 all the same.
+  """
+
+  weights: str
+  num_parameters: int
+  num_bytes: int
+  flops: float | None = None
+  dtype: str = 'float32'

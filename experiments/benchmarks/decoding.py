@@ -23,8 +23,8 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from neucrab_jax import checkpoints, features, models, tasks
-from neucrab_jax.features import decoded
+from neucrab_jax import checkpoints, models, tasks
+from neucrab_jax.features import compute, decoded, extraction
 
 _EXAMPLES = flags.DEFINE_integer('examples', 2000, 'Images.')
 _PIXELS = flags.DEFINE_integer('pixels', 500, 'Of a side of each.')
@@ -87,7 +87,7 @@ def _rank(
   """All features, as a ranking computes them."""
   with tempfile.TemporaryDirectory() as cache_dir:
     for backbone in backbones:
-      features.compute(
+      compute.compute(
         backbone,
         examples,
         indices=np.arange(len(examples)),
@@ -150,7 +150,7 @@ def main(argv: Sequence[str]) -> None:
     batches = [np.zeros(shape, np.float32)] * (len(examples) // _BATCH.value)
     forward = _prepare_bare(backbones[0])
     _run_bare(forward, backbones[:1], batches[:1])
-    features.extract(
+    extraction.extract(
       backbones[0],
       examples,
       indices=np.arange(_BATCH.value),

@@ -3,7 +3,7 @@
 
   python -m experiments.benchmarks.extraction [--json=PATH]
 
-times `features.extract` and the jitted forward pass alone, whose batches lie
+times `extraction.extract` and the jitted forward pass alone, whose batches lie
 decoded and resized in memory, on the same images, batches and checkpoint. Both
 take turns, so that whatever else the machine does slows both. The ratio is the
 median over the turns; 1 would be extraction that costs nothing. The digits need
@@ -21,7 +21,8 @@ import numpy as np
 from absl import app, flags
 from rich import console, table
 
-from neucrab_jax import checkpoints, features, storage, tasks
+from neucrab_jax import checkpoints, storage, tasks
+from neucrab_jax.features import extraction
 from neucrab_jax.tasks import arrays
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -136,12 +137,12 @@ def measure(
   run_bare = _prepare_bare(backbone, examples, batch_size)
 
   def run_extraction():
-    features.extract(backbone, examples, batch_size=batch_size)
+    extraction.extract(backbone, examples, batch_size=batch_size)
 
   run_bare()
   run_extraction()
   seconds = [(_time(run_bare), _time(run_extraction)) for _ in range(repeats)]
-  bare, extraction = (
+  bare, extracting = (
     num_examples / statistics.median(column)
     for column in zip(*seconds, strict=True)
   )
@@ -155,7 +156,7 @@ def measure(
     'backend': jax.default_backend(),
     'devices': jax.local_device_count(),
     'bare_images_per_second': bare,
-    'extraction_images_per_second': extraction,
+    'extraction_images_per_second': extracting,
     'ratio': ratio,
   }
 

@@ -13,13 +13,12 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from neucrab_jax.benchmark import joining
+from neucrab_jax.benchmark import fixed_order, joining
 from neucrab_jax.benchmark.record import Role
 from neucrab_jax.finetuning.known_accuracies import (
   KnownAccuracies,
   KnownAccuracy,
 )
-from neucrab_jax.ranking import predictions
 from neucrab_jax.ranking.predictions import Prediction, Predictions
 
 # Measures that know nothing of the task, or are what a careful person would try
@@ -257,7 +256,7 @@ def align(
     group: what to call the group.
     predicted: by any measures on any tasks; may be empty if there is an order.
     accuracies: by kind, task and checkpoint.
-    order: as `predictions.fixed_order` takes it; empty for none.
+    order: as `fixed_order.read` takes it; empty for none.
     alone: whether accuracies will do, of which history is judged.
 
   Raises:
@@ -267,7 +266,7 @@ def align(
     raise ValueError(
       f'{group}: there is nothing to judge. Give rankings, or an order.'
     )
-  places = predictions.fixed_order(order) if order else {}
+  places = fixed_order.read(order) if order else {}
   predicted, joined = joining.join(predicted, accuracies)
   # A table may have scores on some of its tasks alone.
   predicted_tasks = dict.fromkeys(

@@ -26,7 +26,7 @@ from neucrab_jax.benchmark.alignment import MIN_CHECKPOINTS
 from neucrab_jax.features import record as features
 from neucrab_jax.finetuning import known_accuracies, sweep
 from neucrab_jax.finetuning import run as finetuning_run
-from neucrab_jax.ranking import candidates
+from neucrab_jax.ranking import candidates, networks
 from neucrab_jax.reports import paper_tables
 from neucrab_jax.typing import Config
 
@@ -115,7 +115,7 @@ def _ablate_one(
   accuracies: Mapping[str, float],
 ) -> record.Ablation:  # fmt: skip
   """NLEEP's parameters on one group and task, or what is on disk of them."""
-  ranked = candidates.from_checkpoints(ranking_config(config, names, task))
+  ranked = networks.find(ranking_config(config, names, task))
   key = storage.digest(
     storage.to_builtins(ranked.task),
     storage.settings(config.ablation),

@@ -6,6 +6,7 @@ A run leaves `evaluation.json`, `evaluation.csv`, `report.html` and
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ from neucrab_jax.benchmark import (
   analysis,
   bootstrap,
   exclusion,
+  fixed_order,
   joining,
   known_controls,
   metrics,
@@ -34,7 +36,7 @@ from neucrab_jax.benchmark import (
 )
 from neucrab_jax.finetuning import known_accuracies
 from neucrab_jax.ops import pca
-from neucrab_jax.ranking import ahead, predictions
+from neucrab_jax.ranking import ahead, networks, predictions
 from neucrab_jax.ranking import run as ranking_run
 from neucrab_jax.reports import evaluation_page, evaluation_table
 from neucrab_jax.typing import Config
@@ -86,13 +88,13 @@ def _prepare_rankings(
   if not tasks:
     raise ValueError("No task is chosen. Give --config.tasks='digits,photos'.")
   runs: dict[str, ranking_run.Run] = {}
-  restorer = ahead.Restorer()
+  find = functools.partial(networks.find, restorer=ahead.Restorer())
   for name in tasks:
     wanted: Config = ml_collections.ConfigDict(config.rank.to_dict())
     wanted.checkpoints = chosen
     wanted.task.name = name
     place = folder / pathlib.Path(name).name
-    run = ranking_run.prepare(wanted, str(place), restorer=restorer)
+    run = ranking_run.prepare(wanted, str(place), find)
     task = run.candidates.task
     same = runs.setdefault(task.name, run)
     # The same task, written in two ways, is ranked once.
@@ -282,7 +284,7 @@ def _sources(
   return tuple(
     record.Source(file, storage.digest(pathlib.Path(file).read_bytes()))
     for file in files
-    if file != predictions.FROM_CONFIG
+    if file != fixed_order.FROM_CONFIG
   )
 
 

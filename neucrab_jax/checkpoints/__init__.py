@@ -19,8 +19,6 @@ from neucrab_jax.checkpoints.references import groups as groups
 from neucrab_jax.checkpoints.references import names as names
 from neucrab_jax.checkpoints.references import resolve as resolve
 from neucrab_jax.checkpoints.spec import Checkpoint as Checkpoint
-from neucrab_jax.checkpoints.spec import Network as Network
-from neucrab_jax.checkpoints.spec import Source as Source
 from neucrab_jax.checkpoints.spec import ValueRange as ValueRange
 from neucrab_jax.checkpoints.spec import to_value_range as to_value_range
 from neucrab_jax.models import precision

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from neucrab_jax import models
+from neucrab_jax import environment, models
 from neucrab_jax.checkpoints import spec
 from neucrab_jax.typing import Array
 
@@ -53,7 +53,7 @@ class Backbone:
   fingerprint: str
   skipped: tuple[str, ...] = ()
   parameters_inside: int = 0
-  source: spec.Source | None = None
+  source: environment.Source | None = None
   flops_inside: float | None = None
 
   def __call__(self, images: Array) -> models.Outputs:
@@ -96,13 +96,13 @@ class Backbone:
       self.module, self.variables, image_size=self.checkpoint.image_size
     )
 
-  def describe(self, flops: float | None = None) -> spec.Network:
+  def describe(self, flops: float | None = None) -> environment.Network:
     """What a record has of it.
 
     Args:
       flops: if they were counted before, which takes as long as tracing it.
     """
-    return spec.Network(
+    return environment.Network(
       weights=self.fingerprint,
       num_parameters=self.num_parameters,
       num_bytes=self.num_bytes,

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from concurrent import futures
 
+from neucrab_jax import environment
 from neucrab_jax.checkpoints import (
   backbone,
   hub_client,
@@ -190,7 +191,7 @@ def _fetch_weights(repository: str, *, revision: str) -> dict[str, str]:
   }
 
 
-def fetch(reference: str) -> tuple[pathlib.Path, spec.Source]:
+def fetch(reference: str) -> tuple[pathlib.Path, environment.Source]:
   """Downloads what is not in the cache.
 
   Args:
@@ -211,7 +212,7 @@ def fetch(reference: str) -> tuple[pathlib.Path, spec.Source]:
   if prepared:
     files[_PREPROCESSOR] = prepared[1]
   files |= _fetch_weights(repository, revision=commit)
-  return config.parent, spec.Source(repository, commit, files)
+  return config.parent, environment.Source(repository, commit, files)
 
 
 @contextlib.contextmanager

@@ -51,40 +51,6 @@ class Checkpoint:
   dtype: str = 'float32'
 
 
-@dataclasses.dataclass(frozen=True)
-class Source:
-  """What was downloaded, so that the same can be had again.
-
-  Attributes:
-    repository: of the Hugging Face hub, 'OWNER/NAME'.
-    revision: its commit.
-    files: SHA-256 by name.
-  """
-
-  repository: str
-  revision: str
-  files: dict[str, str]
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-  """What ran, for a record.
-
-  Attributes:
-    weights: SHA-256 of them.
-    num_parameters: that were learnt.
-    num_bytes: of its weights, in memory.
-    flops: XLA's count for one image; None where it was not counted.
-    dtype: that it ran in; its features are f32 all the same.
-  """
-
-  weights: str
-  num_parameters: int
-  num_bytes: int
-  flops: float | None = None
-  dtype: str = 'float32'
-
-
 # What a decoded pixel can be at most.
 _PIXEL_MAX = 255.0
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from neucrab_jax import checkpoints, storage
+from neucrab_jax import environment, storage
 from neucrab_jax.environment import Environment
 from neucrab_jax.finetuning.protocol import Protocol
 
@@ -200,7 +200,7 @@ class Accuracy(
   seconds: float
   warnings: tuple[str, ...]
   compile_seconds: float = 0.0
-  source: checkpoints.Source | None = None
+  source: environment.Source | None = None
 
   @property
   def doubt(self) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from neucrab_jax import checkpoints, features, measures, storage, tasks
+from neucrab_jax import checkpoints, measures, storage, tasks
+from neucrab_jax.features import compute
 from neucrab_jax.finetuning import batches, record
 from neucrab_jax.ops import stratified
 from neucrab_jax.typing import Config
@@ -201,7 +202,7 @@ class Splits:
   ) -> batches.Arrays:
     """The features of a role, from the cache if they are there."""
     part = self.parts[role]
-    computed = features.compute(
+    computed = compute.compute(
       backbone,
       part.examples,
       indices=part.indices,

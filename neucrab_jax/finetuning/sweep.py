@@ -15,7 +15,6 @@ import msgspec
 from neucrab_jax import (
   checkpoints,
   environment,
-  features,
   finetuning,
   models,
   parallel,
@@ -26,6 +25,7 @@ from neucrab_jax import (
   tasks,
   untrusted,
 )
+from neucrab_jax.features import cache
 from neucrab_jax.finetuning import (
   accuracy,
   batches,
@@ -62,7 +62,7 @@ class Sweep:
     self._folder = folder
     self.protocol = _protocol(config.protocol)
     self.task = splits.Splits(config.task, folder)
-    self.cache_dir = features.cache_dir(config.cache_dir)
+    self.cache_dir = cache.cache_dir(config.cache_dir)
 
   def chosen(self) -> tuple[checkpoints.Checkpoint, ...]:
     """What the config chooses.

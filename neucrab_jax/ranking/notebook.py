@@ -31,10 +31,12 @@ from neucrab_jax.typing import Array, Config
 
 
 def _ranked(
-  config: Config, folder: str, found: candidates.Candidates | None = None
+  config: Config,
+  folder: str,
+  find: Callable[[Config], candidates.Candidates] | None = None,
 ) -> record.Ranking:
   """The ranking by the config's measure."""
-  run = run_lib.prepare(config, folder, found)
+  run = run_lib.prepare(config, folder, find)
   with interruption.handled(), progress.bar(run.candidates.size) as bar:
     ranked = run_lib.score(run, bar)
   if ranked.interrupted:
@@ -220,4 +222,4 @@ def rank_features(
     labels=classes,
   )
   with tempfile.TemporaryDirectory() as folder:
-    return _ranked(config, folder, found)
+    return _ranked(config, folder, lambda unused: found)

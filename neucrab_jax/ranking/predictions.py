@@ -6,21 +6,18 @@ measure and, if there are several, a column `task`; a CSV without one is of the
 task that its name says.
 """
 
-import collections
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neucrab_jax import checkpoints, input_files
+from neucrab_jax import input_files
 from neucrab_jax.ranking import record
 
 # Columns that tell rows of a CSV apart; no measure is called so.
 _KEYS = ('checkpoint', 'task', 'train_examples')
 # What columns of accuracies begin with.
 _ACCURACY = 'accuracy'
-# Where the scores of a fixed order are from.
-FROM_CONFIG = 'the config'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,29 +191,3 @@ def read(files: Sequence[pathlib.Path]) -> list[Predictions]:
       found += _read_csv(file)
   refuse_doubles(found)
   return found
-
-
-def fixed_order(order: str) -> dict[str, Prediction]:
-  """Scores that put checkpoints in an order that was fixed beforehand.
-
-  Args:
-    order: a group, or names separated by commas, from worst to best; with '-'
-      in front, from best to worst.
-
-  Raises:
-    ValueError: if a name is there twice.
-  """
-  chosen = order.removeprefix('-').strip()
-  names = (
-    list(checkpoints.names(chosen))
-    if chosen in checkpoints.groups()
-    else [part.strip() for part in chosen.split(',') if part.strip()]
-  )
-  (name, count), *_ = collections.Counter(names).most_common(1) or [('', 0)]
-  if count > 1:
-    raise ValueError(f'{name!r} is in the fixed order {count} times.')
-  sign = -1.0 if order.startswith('-') else 1.0
-  return {
-    name: Prediction(sign * place, source=FROM_CONFIG)
-    for place, name in enumerate(names)
-  }

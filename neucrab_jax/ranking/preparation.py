@@ -3,11 +3,11 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from neucrab_jax import measures, storage
 from neucrab_jax.ranking import (
-  ahead,
   candidates,
   feature_files,
   racing,
@@ -53,19 +53,27 @@ class Run:
   race: racing.Settings | None = None
 
 
+def _find(config: Config) -> candidates.Candidates:
+  """What the config says."""
+  if config.get('features') or 'checkpoints' not in config:
+    return feature_files.find(config.features)
+  # Files of features need neither networks nor what decodes images.
+  from neucrab_jax.ranking import networks
+
+  return networks.find(config)
+
+
 def prepare(
   config: Config,
   workdir: str,
-  found: candidates.Candidates | None = None,
-  restorer: ahead.Restorer | None = None,
+  find: Callable[[Config], candidates.Candidates] | None = None,
 ) -> Run:
   """Checks all that can be checked before any long work.
 
   Args:
     config: as one of `configs/`.
     workdir: the folder for the results.
-    found: what is ranked, if not what the config says.
-    restorer: of the same checkpoints in other runs.
+    find: gives what is ranked, if not what the config says.
 
   Raises:
     ValueError: if the input is bad.
@@ -80,12 +88,7 @@ def prepare(
     )
   race = racing.settings(config, tuple(chosen))
   folder = storage.open_workdir(workdir)
-  if found is None:
-    found = (
-      feature_files.find(config.features)
-      if config.get('features') or 'checkpoints' not in config
-      else candidates.from_checkpoints(config, restorer)
-    )
+  found = (find or _find)(config)
   scorers = tuple(
     scoring.Scorer(
       name,

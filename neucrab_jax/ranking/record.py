@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from neucrab_jax import checkpoints, storage
-from neucrab_jax.environment import Environment
+from neucrab_jax import storage
+from neucrab_jax.environment import Environment, Network, Source
 from neucrab_jax.ranking import confidence, race_record, score_record
 from neucrab_jax.reports import ranking_page
 
@@ -113,9 +113,9 @@ class Entry(
   fingerprint: str
   warnings: tuple[str, ...]
   above_next: float | None = None
-  source: checkpoints.Source | None = None
+  source: Source | None = None
   num_examples: int | None = None
-  network: checkpoints.Network | None = None
+  network: Network | None = None
 
   @property
   def compile_seconds(self) -> float:
@@ -212,8 +212,8 @@ class Scored:
   cached: bool
   fingerprint: str
   warnings: tuple[str, ...]
-  source: checkpoints.Source | None = None
-  network: checkpoints.Network | None = None
+  source: Source | None = None
+  network: Network | None = None
 
 
 def in_order(

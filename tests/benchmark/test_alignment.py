@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from neucrab_jax import checkpoints, input_files, storage
-from neucrab_jax.benchmark import alignment
+from neucrab_jax.benchmark import alignment, fixed_order
 from neucrab_jax.finetuning import known_accuracies
 from neucrab_jax.ranking import predictions, score_record
 from tests.benchmark import record_files
@@ -227,14 +227,14 @@ def test_a_check_needs_no_scores(write):
 def test_an_order_is_a_group_or_names_and_may_be_turned(write):
   names = checkpoints.names('mini_1')
   rising, falling = (
-    [score.value for score in predictions.fixed_order(order).values()]
+    [score.value for score in fixed_order.read(order).values()]
     for order in ('mini_1', '-mini_1')
   )
-  assert tuple(predictions.fixed_order('mini_1')) == names
+  assert tuple(fixed_order.read('mini_1')) == names
   assert rising == sorted(rising)
   assert falling == sorted(falling, reverse=True)
   with pytest.raises(ValueError, match="'a' is in the fixed order 2 times"):
-    predictions.fixed_order('a,b,a')
+    fixed_order.read('a,b,a')
   (aligned,) = alignment.align(
     'group',
     predicted=(),

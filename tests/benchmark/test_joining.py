@@ -11,7 +11,7 @@ from configs import finetune as finetune_config
 from configs import measure as measure_config
 from neucrab_jax.benchmark import alignment, joining
 from neucrab_jax.finetuning import known_accuracies, splits
-from neucrab_jax.ranking import candidates, predictions
+from neucrab_jax.ranking import networks, predictions
 from tests.benchmark import record_files
 
 NAMES = 'abc'
@@ -169,6 +169,6 @@ def test_own_runs_on_the_same_data_meet(
     config.task.num_examples = 0
   ranking.task.update(ranked)
   tuning.task.update(tuned)
-  one = candidates.from_checkpoints(ranking).task
+  one = networks.find(ranking).task
   other = splits.Splits(tuning.task, tmp_path).describe()
   assert bool(one.data & other.data) == met

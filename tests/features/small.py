@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neucrab_jax import checkpoints, features, models
+from neucrab_jax.features import extraction
 from neucrab_jax.tasks import arrays
 
 SIZE = 16
@@ -90,7 +91,7 @@ def main(folder, options):
     examples = make_examples(num_examples)
     if 'broken' in options:
       examples = _spoil(examples, options['broken'])
-    found = features.extract(make_backbone(), examples, batch_size=batch_size)
+    found = extraction.extract(make_backbone(), examples, batch_size=batch_size)
     features.write(
       pathlib.Path(folder) / f'{num_examples}-{batch_size}.npz', found
     )

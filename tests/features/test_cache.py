@@ -9,7 +9,7 @@ import pytest
 import small
 
 from neucrab_jax import features, models, parallel
-from neucrab_jax.features import cache
+from neucrab_jax.features import cache, extraction
 
 INDICES = np.arange(5)
 
@@ -250,7 +250,7 @@ def test_writers_at_once_do_no_harm(tmp_path):
 
 def test_a_cached_result_is_what_extraction_gave(tmp_path, backbone, examples):
   key = cache.key(backbone, examples, indices=INDICES)
-  found = features.extract(backbone, examples, indices=INDICES)
+  found = extraction.extract(backbone, examples, indices=INDICES)
   file = cache.path(str(tmp_path), checkpoint='c', task='t', key=key)
   cache.save(file, dataclasses.replace(found, provenance={'key': key}))
   assert load_quietly(file, key).fingerprint() == found.fingerprint()

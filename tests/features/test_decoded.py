@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import small
 
-from neucrab_jax import features, tasks
+from neucrab_jax import tasks
+from neucrab_jax.features import compute as compute_lib
 from neucrab_jax.features import decoded
 
 COUNT, SIZE = 5, 16
@@ -164,7 +165,7 @@ def test_what_is_in_memory_needs_no_store(tmp_path):
 
 def test_checkpoints_share_what_they_prepare_alike(images, tmp_path):
   def compute(seed, **options):
-    return features.compute(
+    return compute_lib.compute(
       small.make_backbone(seed=seed),
       images.examples,
       indices=np.arange(COUNT),

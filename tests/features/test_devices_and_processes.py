@@ -12,6 +12,7 @@ import numpy as np
 import small
 
 from neucrab_jax import features
+from neucrab_jax.features import extraction
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _TIMEOUT = 120
@@ -80,7 +81,7 @@ def assert_same(found, expected):
 
 
 def extract_here(num_examples):
-  return features.extract(
+  return extraction.extract(
     small.make_backbone(),
     small.make_examples(num_examples),
     batch_size=num_examples,
@@ -88,7 +89,7 @@ def extract_here(num_examples):
 
 
 def test_the_size_of_a_batch_does_not_matter():
-  found = features.extract(
+  found = extraction.extract(
     small.make_backbone(), small.make_examples(13), batch_size=4
   )
   assert_same(found, extract_here(13))

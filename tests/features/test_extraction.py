@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import small
 
-from neucrab_jax import checkpoints, features, models, parallel, tasks
+from neucrab_jax import checkpoints, models, parallel, tasks
 from neucrab_jax.features import extraction
 
 # No wait in these tests lasts as long, unless what is waited for never comes.
@@ -37,7 +37,7 @@ def test_features_are_what_the_network_gives(num_classes, value_range):
   backbone = small.make_backbone(
     num_classes=num_classes, value_range=value_range
   )
-  found = features.extract(backbone, small.make_examples(11), batch_size=4)
+  found = extraction.extract(backbone, small.make_examples(11), batch_size=4)
   low, high = np.float32(value_range)
   images = low + small.make_images(11) / np.float32(255) * (high - low)
   outputs = backbone(images.astype(np.float32))
@@ -66,7 +66,7 @@ def test_images_are_resized_as_the_checkpoint_wants(method):
       for image in small.make_images(5, size=23)
     ]
   )
-  found = features.extract(backbone, examples)
+  found = extraction.extract(backbone, examples)
   expected = backbone(np.float32(-1) + resized * np.float32(2 / 255))
   assert distance(found.features, expected.features) < 1e-5
 
@@ -74,8 +74,8 @@ def test_images_are_resized_as_the_checkpoint_wants(method):
 @pytest.mark.parametrize('indices', [[0], [2, 3, 7], [10]])
 def test_only_the_chosen_examples_are_taken(indices):
   backbone, examples = small.make_backbone(), small.make_examples(11)
-  everything = features.extract(backbone, examples, batch_size=4)
-  some = features.extract(
+  everything = extraction.extract(backbone, examples, batch_size=4)
+  some = extraction.extract(
     backbone, examples, indices=np.array(indices), batch_size=4
   )
   assert distance(some.features, everything.features[indices]) < 1e-6
@@ -85,8 +85,8 @@ def test_only_the_chosen_examples_are_taken(indices):
 @pytest.mark.parametrize('batch_size', [1, 2, 7, 16])
 def test_the_batch_size_does_not_matter(batch_size):
   backbone, examples = small.make_backbone(), small.make_examples(13)
-  expected = features.extract(backbone, examples, batch_size=13)
-  found = features.extract(backbone, examples, batch_size=batch_size)
+  expected = extraction.extract(backbone, examples, batch_size=13)
+  found = extraction.extract(backbone, examples, batch_size=batch_size)
   assert distance(found.features, expected.features) < 1e-6
   assert distance(found.source_probs, expected.source_probs) < 1e-6
   np.testing.assert_array_equal(found.labels, expected.labels)
@@ -95,14 +95,14 @@ def test_the_batch_size_does_not_matter(batch_size):
 def test_the_same_extraction_gives_the_same_bytes():
   backbone, examples = small.make_backbone(), small.make_examples(13)
   one, other = (
-    features.extract(backbone, examples, batch_size=4) for _ in range(2)
+    extraction.extract(backbone, examples, batch_size=4) for _ in range(2)
   )
   assert one.fingerprint() == other.fingerprint()
 
 
 def test_every_example_is_advanced_past_once():
   counts = []
-  features.extract(
+  extraction.extract(
     small.make_backbone(),
     small.make_examples(11),
     batch_size=4,
@@ -114,7 +114,7 @@ def test_every_example_is_advanced_past_once():
 @pytest.mark.parametrize('batch_size', [0, -1])
 def test_the_batch_size_must_be_positive(batch_size):
   with pytest.raises(ValueError, match=f'at least 1, not {batch_size}'):
-    features.extract(
+    extraction.extract(
       small.make_backbone(), small.make_examples(3), batch_size=batch_size
     )
 
@@ -127,12 +127,12 @@ def test_every_device_gets_the_same_share(
   monkeypatch, devices, batch_size, rounded
 ):
   monkeypatch.setattr(jax, 'local_device_count', lambda: devices)
-  assert features.round_batch_size(batch_size) == rounded
+  assert extraction.round_batch_size(batch_size) == rounded
 
 
 def test_no_examples_are_refused():
   with pytest.raises(ValueError, match='no examples'):
-    features.extract(
+    extraction.extract(
       small.make_backbone(),
       small.make_examples(3),
       indices=np.zeros(0, np.int64),
@@ -168,7 +168,8 @@ def test_one_compilation_serves_all_checkpoints_of_an_architecture():
   counting = [make_counting(seed, width=3) for seed in range(3)]
   _TRACED.clear()
   results = [
-    features.extract(backbone, examples, batch_size=4) for backbone in counting
+    extraction.extract(backbone, examples, batch_size=4)
+    for backbone in counting
   ]
   assert len(_TRACED) == 1
   assert distance(results[0].features, results[1].features) > 0.1
@@ -179,7 +180,7 @@ def test_another_batch_size_is_one_more_compilation():
   backbone = make_counting(0, width=4)
   _TRACED.clear()
   for batch_size in (4, 8, 4, 8):
-    features.extract(backbone, examples, batch_size=batch_size)
+    extraction.extract(backbone, examples, batch_size=batch_size)
   assert len(_TRACED) == 2
 
 
@@ -201,7 +202,7 @@ def test_the_host_decodes_the_next_batch_while_the_devices_run(monkeypatch):
 
   monkeypatch.setattr(extraction, '_forward', lambda *unused: forward)
   examples = from_decoders([lambda: image, decode_next])
-  features.extract(small.make_backbone(), examples, batch_size=1)
+  extraction.extract(small.make_backbone(), examples, batch_size=1)
   assert overlap == [True, True]
 
 
@@ -214,7 +215,7 @@ def test_two_batches_run_at_once(monkeypatch):
 
   monkeypatch.setattr(extraction, '_forward', lambda *unused: forward)
   examples = small.make_examples(4)
-  found = features.extract(small.make_backbone(), examples, batch_size=1)
+  found = extraction.extract(small.make_backbone(), examples, batch_size=1)
   np.testing.assert_array_equal(found.labels, examples.labels)
   images = small.make_images(4)
   np.testing.assert_array_equal(found.features, images[:, :2, 0, 0])
@@ -229,7 +230,7 @@ def test_an_image_that_cannot_be_decoded_is_the_error(broken):
   decoders = [lambda: image] * 11
   decoders[broken] = fail
   with pytest.raises(ValueError, match='sandwich'):
-    features.extract(
+    extraction.extract(
       small.make_backbone(), from_decoders(decoders), batch_size=4
     )
 
@@ -240,7 +241,7 @@ def test_no_thread_is_left_behind_by_an_error():
 
   before = set(threading.enumerate())
   with pytest.raises(ValueError, match='sandwich'):
-    features.extract(
+    extraction.extract(
       small.make_backbone(), from_decoders([fail] * 40), batch_size=1
     )
   for thread in set(threading.enumerate()) - before:
@@ -264,7 +265,7 @@ def test_a_feature_that_is_no_number_names_checkpoint_and_example(
   with pytest.raises(
     ValueError, match=r'small gives NaN or Inf for 1 of 5 .* number 3'
   ):
-    features.extract(small.make_backbone(), examples, batch_size=2)
+    extraction.extract(small.make_backbone(), examples, batch_size=2)
 
 
 def test_few_examples_are_not_padded_to_a_large_batch(monkeypatch):
@@ -275,7 +276,7 @@ def test_few_examples_are_not_padded_to_a_large_batch(monkeypatch):
     return shard(tree, batch_size=batch_size)
 
   monkeypatch.setattr(parallel, 'shard', spy)
-  features.extract(
+  extraction.extract(
     small.make_backbone(), small.make_examples(13), batch_size=128
   )
   assert sizes == [16]

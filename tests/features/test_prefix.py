@@ -6,6 +6,7 @@ import pytest
 import small
 
 from neucrab_jax import features
+from neucrab_jax.features import compute as compute_lib
 from neucrab_jax.features import extraction
 
 
@@ -35,7 +36,7 @@ def test_what_grows_is_never_extracted_again(backbone, extracted, tmp_path):
   told = []
 
   def compute(size):
-    return features.compute(
+    return compute_lib.compute(
       backbone,
       examples,
       indices=indices,
