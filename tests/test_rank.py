@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from neucrab_jax import rank
@@ -66,6 +67,40 @@ def test_the_default_run_ranks_everything_without_tensorflow(
     assert name in done.stdout
   for file in ('ranking.csv', 'config.json', 'report.html'):
     assert (tmp_path / 'run' / file).stat().st_size > 0
+
+
+def test_files_of_features_need_no_networks_no_images_and_no_scipy(
+  environment, tmp_path
+):
+  # Together they take as long to import as to score some files.
+  script = (
+    'import atexit, runpy, sys\n'
+    "few = {'flax', 'scipy', 'cv2', 'PIL', 'neucrab_jax.models'}\n"
+    'atexit.register(lambda: print("imported:", few & {*sys.modules}))\n'
+    'runpy.run_module("neucrab_jax.rank", run_name="__main__")\n'
+  )
+  labels = np.arange(60) % 3
+  rng = np.random.default_rng(0)
+  for name in 'ab':
+    x = rng.standard_normal((60, 4))
+    np.savez(tmp_path / f'{name}.npz', features=x, labels=labels)
+  done = subprocess.run(
+    [
+      sys.executable,
+      '-c',
+      script,
+      '--config=configs/features.py:knn',
+      f'--config.features={tmp_path}/*.npz',
+      f'--workdir={tmp_path}/run',
+    ],
+    env=environment,
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  assert done.returncode == 0, done.stderr
+  assert 'imported: set()' in done.stdout
 
 
 def test_results_go_under_runs_by_the_name_of_the_config(

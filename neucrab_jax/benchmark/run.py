@@ -35,7 +35,7 @@ from neucrab_jax.benchmark import (
   record,
 )
 from neucrab_jax.finetuning import known_accuracies
-from neucrab_jax.ops import pca
+from neucrab_jax.ops import blas
 from neucrab_jax.ranking import ahead, networks, predictions
 from neucrab_jax.ranking import run as ranking_run
 from neucrab_jax.reports import evaluation_page, evaluation_table
@@ -240,7 +240,7 @@ def _align(
     )
     for one in aligned:
       one = dataclasses.replace(one, notes=(*one.notes, *notes))
-      with pca.one_lapack_thread():
+      with blas.one_thread():
         pairs.append((known_controls.add(one), predicted))
   failed = dict.fromkeys(line for _, lines in found.values() for line in lines)
   return pairs, list(failed)
@@ -316,7 +316,7 @@ def evaluate(config: Config, workdir: str) -> record.Evaluation:
   alignments = []
   total = sum(len(aligned.predictors) for aligned, _ in pairs)
   # The products are small: threads would wait longer than they work.
-  with progress.bar(total) as bar, pca.one_lapack_thread():
+  with progress.bar(total) as bar, blas.one_thread():
     for aligned, predicted in pairs:
       bar.describe(f'{aligned.group}, {aligned.accuracy}')
       alignments.append(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from neucrab_jax.measures import measure
-from neucrab_jax.ops import pca
+from neucrab_jax.ops import blas
 
 # Scores as near to a bound, as a share of it, are at it.
 _AT_BOUND = 1e-6
@@ -41,7 +41,7 @@ def find(
   if 'key' in judge.parameters:
     return ()
   permuted = np.random.default_rng(0).permutation(labels)
-  with pca.one_lapack_thread():
+  with blas.one_thread():
     other = measure.as_score(function(**{**arguments, 'labels': permuted}))
   if score > other.value + stderr:
     return ()

@@ -27,7 +27,7 @@ from neucrab_jax.measures import (
   registry,
   resampling,
 )
-from neucrab_jax.ops import pca, stratified
+from neucrab_jax.ops import blas, stratified
 from neucrab_jax.typing import Array
 
 
@@ -142,7 +142,7 @@ def _resample(
       key: value[rows] if isinstance(value, np.ndarray) else value
       for key, value in arguments.items()
     }
-    with pca.one_lapack_thread():
+    with blas.one_thread():
       scores.append(measure.as_score(function(**resampled)).value)
   return np.asarray(scores, np.float64)
 
@@ -197,7 +197,7 @@ def _call(
   name: str, function: Callable[..., Any], arguments: Mapping[str, Any]
 ) -> measure.Score:
   """What the measure says, which is a number."""
-  with pca.one_lapack_thread():
+  with blas.one_thread():
     found = measure.as_score(function(**arguments))
   if np.shape(found.value) or not np.isfinite(found.value):
     raise ValueError(f'{name} came to {found.value}: no score to rank by.')

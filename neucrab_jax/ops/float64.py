@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Float, Int, Real
 
 from neucrab_jax.typing import Array
@@ -219,9 +218,7 @@ def _decompose(x: np.ndarray) -> Spectrum:
   n, d = x.shape
   unit = divide_by_unit(x)
   if _is_offset(x):
-    left, singular, _ = scipy.linalg.svd(
-      x, full_matrices=False, check_finite=False
-    )
+    left, singular, _ = np.linalg.svd(x, full_matrices=False)
     kept = singular > max(n, d) * np.finfo(float).eps * singular[0]
     values = (singular[kept] * unit) ** 2
     return Spectrum(np.ascontiguousarray(left[:, kept]), values)

@@ -8,21 +8,18 @@ compile its own for the width of each checkpoint took longer than the work.
 Axes: N examples, D features, k kept components, R = min(N, D).
 """
 
-import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-import threadpoolctl
 from jaxtyping import Float
 from scipy.linalg import lapack
 
 from neucrab_jax import parallel
-from neucrab_jax.ops import blocks, standardise
+from neucrab_jax.ops import blas, blocks, standardise
 from neucrab_jax.typing import Array
 
 # Examples to centre at once, in f64.
@@ -34,20 +31,6 @@ _LAPACK_BLOCK = 64
 # Cumulative energies closer than this are equal: f32 can't tell them apart, and
 # without it the number of components would hang on the last bit of a sum.
 ENERGY_ROUNDING = 1e-6
-
-
-@functools.cache
-def _blas() -> threadpoolctl.ThreadpoolController:
-  """NumPy's and SciPy's; to find them is to read all that is in memory."""
-  return threadpoolctl.ThreadpoolController().select(user_api='blas')
-
-
-def one_lapack_thread() -> contextlib.AbstractContextManager:
-  """LAPACK's threads wait for one another in a spin, thousands of times.
-
-  On two busy cores, two of them took fifty times as long as one.
-  """
-  return _blas().limit(limits=1)
 
 
 @jax.tree_util.register_dataclass
@@ -196,7 +179,7 @@ def _decompose_on_host(
     gram = np.zeros((d, d), x.dtype)
     for part in parts:
       gram += part.T @ part
-  with one_lapack_thread():
+  with blas.one_thread():
     values, vectors = _leading_eigenvectors(gram, choose)
   if wide:
     vectors = centred.T @ vectors
@@ -253,7 +236,7 @@ def fit(
       rows = parallel.round_up(num_examples, multiple=len(devices))
       x = blocks.pad(x, (rows, x.shape[1]))
       x = parallel.spread(x, axis=0, devices=devices)
-    with one_lapack_thread():
+    with blas.one_thread():
       decomposed = parallel.fetch(_decompose(x, num_examples))
     mean, variances, components = decomposed
     variances = np.asarray(variances)

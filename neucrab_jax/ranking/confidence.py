@@ -9,15 +9,15 @@ Axes: N examples, M checkpoints, R resamples.
 """
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from jaxtyping import Float
-from scipy import special
 
-from neucrab_jax.ops import pca
+from neucrab_jax.ops import blas
 
 # No first-order argument is surer than that.
 _LEAST = 1e-6
@@ -25,6 +25,10 @@ _LEAST = 1e-6
 _NUM_DRAWS = 10_000
 # A probability is not known as well.
 _DIGITS = 6
+
+
+# SciPy's takes longer to import than this does for hundreds of checkpoints.
+_erf = np.vectorize(math.erf, otypes=[float])
 
 
 class Score(Protocol):
@@ -80,7 +84,7 @@ def above(
   stderr = np.sqrt(np.maximum(spread, rounding))
   with np.errstate(divide='ignore', invalid='ignore'):
     z = np.where(differences == 0, 0, differences / stderr)
-  return _LEAST + (1 - 2 * _LEAST) * special.ndtr(z)
+  return _LEAST + (1 - 2 * _LEAST) * (1 + _erf(z / math.sqrt(2))) / 2
 
 
 @functools.lru_cache(maxsize=4)
@@ -142,7 +146,7 @@ def order(scores: Mapping[str, Score]) -> Order | None:
     return None
   values = [score.score for score in scores.values()]
   # The products are small: threads would wait longer than they work.
-  with pca.one_lapack_thread():
+  with blas.one_thread():
     return Order(
       checkpoints=tuple(scores),
       above=_rounded(above(values, found)),

@@ -24,7 +24,7 @@ from neucrab_jax import (
   progress,
   storage,
 )
-from neucrab_jax.ops import pca
+from neucrab_jax.ops import blas
 from neucrab_jax.ranking import candidates, record, score_record
 
 
@@ -214,7 +214,7 @@ def _executor(num_threads: int) -> Iterator[futures.Executor]:
   pool = futures.ThreadPoolExecutor(num_threads, 'score')
   try:
     # For all threads, or the first to end would set it back for the others.
-    with pca.one_lapack_thread():
+    with blas.one_thread():
       yield pool
   finally:
     pool.shutdown(cancel_futures=True)
