@@ -11,13 +11,15 @@ import dataclasses
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import lapack
 
 from neucrab_jax.ops import float64
 
 # Where the trace of a Gram matrix is between these many times the strength, the
 # log-determinant and the inverse have eight digits by Cholesky.
 _RESOLVED = (1e-6, 1e8)
+
+# Rows of a triangle that is inverted as if it were a square.
+_SMALL = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,24 @@ class Hat:
 
 def _is_wide(x: np.ndarray) -> bool:
   return x.shape[1] > x.shape[0]
+
+
+def _inverse_of_lower(factor: np.ndarray) -> np.ndarray:
+  """Of a lower triangle [R, R], by halves.
+
+  As fast as LAPACK's by SciPy, which takes longer to import, and would keep
+  other threads waiting.
+  """
+  size = len(factor)
+  if size <= _SMALL:
+    return np.tril(np.linalg.inv(factor))
+  half = size // 2
+  inverse = np.zeros_like(factor)
+  first = _inverse_of_lower(factor[:half, :half])
+  last = _inverse_of_lower(factor[half:, half:])
+  inverse[:half, :half], inverse[half:, half:] = first, last
+  inverse[half:, :half] = -last @ (factor[half:, :half] @ first)
+  return inverse
 
 
 class Gram:
@@ -82,9 +102,7 @@ class Gram:
     """B with B Bᵀ = (I + XᵀX / r)⁻¹ or (I + XXᵀ / r)⁻¹; the log-determinant."""
     factor = np.linalg.cholesky(self._gram / strength + np.eye(len(self._gram)))
     log_det = 2 * float(np.sum(np.log(np.diagonal(factor))))
-    # Transposed: in LAPACK's order, and so without a copy.
-    root, _ = lapack.dtrtri(factor.T, overwrite_c=1)  # pyright: ignore
-    return root, log_det
+    return _inverse_of_lower(factor).T, log_det
 
   def _by_eigenvalues(self, strength: float) -> tuple[np.ndarray, float]:
     """As `_by_cholesky`, of features' axes only those that vary."""

@@ -6,7 +6,9 @@ import pytest
 
 from neucrab_jax.ops import gram
 
-_TARGETS = np.eye(3)[np.arange(40) % 3]
+
+def _targets(n):
+  return np.eye(3)[np.arange(n) % 3]
 
 
 def _problem(shape, rank):
@@ -18,7 +20,8 @@ def _problem(shape, rank):
 # Also where Cholesky's rounding would tell, and of fewer directions than that.
 @pytest.mark.parametrize('strength', [1e-18, 1e-9, 1e-3, 1.0, 1e4, 1e13, 1e300])
 @pytest.mark.parametrize(
-  ('shape', 'rank'), [((40, 7), 7), ((40, 90), 40), ((40, 20), 5)]
+  ('shape', 'rank'),
+  [((40, 7), 7), ((40, 90), 40), ((40, 20), 5), ((300, 150), 150)],
 )
 def test_is_the_hat_matrix(shape, rank, strength):
   x = _problem(shape, rank)
@@ -27,8 +30,9 @@ def test_is_the_hat_matrix(shape, rank, strength):
   expected = (left * (values / (values + strength))) @ left.T
   hat = gram.Gram(x).hat(strength)
   np.testing.assert_allclose(1 - hat.left, np.diagonal(expected), atol=1e-8)
+  targets = _targets(len(x))
   np.testing.assert_allclose(
-    hat.predict(_TARGETS), expected @ _TARGETS, atol=1e-8
+    hat.predict(targets), expected @ targets, atol=1e-8
   )
   np.testing.assert_allclose(
     hat.log_det, np.sum(np.log1p(values / strength)), rtol=1e-8
@@ -47,4 +51,4 @@ def test_nothing_is_explained_by_zeros():
   hat = gram.Gram(np.zeros((40, 7))).hat(1e-3)
   assert hat.log_det == 0
   np.testing.assert_array_equal(hat.left, 1)
-  np.testing.assert_array_equal(hat.predict(_TARGETS), 0)
+  np.testing.assert_array_equal(hat.predict(_targets(40)), 0)
