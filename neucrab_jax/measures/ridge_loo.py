@@ -6,7 +6,6 @@ Axes: N examples, D features, K rank, C classes.
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import special
 
 from neucrab_jax.measures import measure
 from neucrab_jax.ops import float64
@@ -92,6 +91,9 @@ class _LogLoss:
 
   @staticmethod
   def _log_probs(fit: _Fit) -> tuple[np.ndarray, float]:
+    # Slow to import, and an accuracy has no need of it.
+    from scipy import special
+
     # Spherical Gaussian errors make a softmax of distances to the one-hots.
     variance = max(np.mean(fit.errors**2), np.finfo(float).eps)
     return special.log_softmax(fit.predictions / variance, axis=1), variance

@@ -54,8 +54,8 @@ def _is_wide(x: np.ndarray) -> bool:
 def _inverse_of_lower(factor: np.ndarray) -> np.ndarray:
   """Of a lower triangle [R, R], by halves.
 
-  As fast as LAPACK's by SciPy, which takes longer to import, and would keep
-  other threads waiting.
+  Nearly as fast as LAPACK's by SciPy, which would have to be imported, and
+  keeps other threads waiting.
   """
   size = len(factor)
   if size <= _SMALL:
