@@ -116,10 +116,8 @@ def _profile_kmeans(x, weights, num_dims: int, k: int):
 def profile_kmeans() -> dict[str, tuple[float, float | None]]:
   """As `profile_warm`, of `kernels`' k-means."""
   x, k = works.make_data('kmeans_20000x200_1000'), 1000
-  seconds, (placed, weights, _) = _median(
-    lambda: standardise.place(x, None, k, None)
-  )
-  stages, _ = _profile_kmeans(placed, weights, x.shape[1], k)
+  seconds, placed = _median(lambda: standardise.place(x, None, k, None))
+  stages, _ = _profile_kmeans(placed.x, placed.weights, x.shape[1], k)
   return {'placing': (seconds, None), **stages}
 
 
@@ -145,9 +143,10 @@ def profile_warm() -> dict[str, tuple[float, float | None]]:
   kept = z.shape[1]
   stages['projection'] = seconds, 2 * n * d * kept
 
-  x, weights, _ = standardise.place(z, None, k, None)
-  data = em.make_data(x, weights, np.arange(x.shape[-1]) < kept, 'diag')
-  found, centroids = _profile_kmeans(x, weights, kept, k)
+  placed = standardise.place(z, None, k, None)
+  x = placed.x
+  data = em.make_data(x, placed.weights, np.arange(x.shape[-1]) < kept, 'diag')
+  found, centroids = _profile_kmeans(x, placed.weights, kept, k)
   stages |= found
 
   @jax.jit

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from neucrab_jax.measures import measure
-from neucrab_jax.ops import float64, gmm, leep, pca
+from neucrab_jax.ops import em, float64, gmm, leep, pca, standardise
 from neucrab_jax.typing import Array, Key, Keys
 
 # Held while matrices are factorised: of two threads that do so at once, under
@@ -116,7 +116,7 @@ _VARIANTS = {
 
 
 def score_projected(
-  z: Float[Array, 'N k'],
+  z: Float[Array, 'N k'] | standardise.Placed,
   labels: Int[Array, 'N'],
   keys: Keys,
   *,
@@ -128,7 +128,7 @@ def score_projected(
 ) -> tuple[Float[np.ndarray, 'S N'], gmm.GMM]:
   """NLEEP of features that PCA has projected, once for each of S seeds.
   Args:
-    z: [N, k], the projected features.
+    z: [N, k], the projected features, or what `em.place` made of them.
     labels: [N], integers from 0 to C − 1.
     keys: [S], of the mixtures' initialisations.
     num_components: K.
@@ -216,8 +216,10 @@ def nleep(
   x = float64.standard(features)
   z = pca.transform(pca.fit(x, energy=energy), x)
   del x  # As large as the features.
+  placed = em.place(z, num_components)
+  del z  # Nearly as large.
   by_example, mixtures = score_projected(
-    z,
+    placed,
     labels,
     jax.random.split(key, num_seeds),
     num_components=num_components,

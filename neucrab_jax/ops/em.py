@@ -9,13 +9,13 @@ Axes: N examples, D features, K components, T blocks, B examples of a block.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 
-from neucrab_jax.ops import covariances, distances
+from neucrab_jax.ops import blocks, covariances, distances, standardise
 from neucrab_jax.typing import Array
 
 # The log weight of a component that holds no example: finite, so that nothing
@@ -29,6 +29,20 @@ EMPTY_MASS = 2.22e-15
 # Two mean log-likelihoods nearer than this many roundings of them are equal: a
 # tolerance below it would have EM chase noise.
 ROUNDINGS = 1.0
+
+
+def place(
+  z: Float[Array, 'N D'],
+  num_components: int,
+  example_weights: Real[Array, 'N'] | None = None,
+  devices: Sequence | None = None,
+) -> standardise.Placed:
+  """Copies examples to where mixtures and LEEP take them as they are.
+
+  Who lets go of the examples has them in memory once, and not twice.
+  """
+  with blocks.precision_for(z, num_components):
+    return standardise.place(z, example_weights, num_components, devices)
 
 
 @dataclasses.dataclass(frozen=True)

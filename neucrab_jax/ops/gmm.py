@@ -144,7 +144,7 @@ def _resized(mixture: GMM, resize, width: int) -> GMM:
 
 def fit_many(
   keys: Keys | Key,
-  z: Float[Array, 'N D'],
+  z: Float[Array, 'N D'] | standardise.Placed,
   *,
   num_components: int = 50,
   initial_means: Float[Array, 'K D'] | None = None,
@@ -158,7 +158,7 @@ def fit_many(
 
   Args:
     keys: [S] keys, of the initialisations; or one, for a mixture without S.
-    z: [N, D].
+    z: [N, D], or what `em.place` made of it for as many components.
     num_components: as in `fit`, like all that follow.
     initial_means: [K, D]
     example_weights: [N], or [S, N] for weights of each mixture's own, such as
@@ -177,14 +177,14 @@ def fit_many(
   """
   if initial_means is not None:
     num_components = len(initial_means)
-  own_weights, mean_weights = None, example_weights
+  mean_weights = example_weights
   if example_weights is not None and np.ndim(example_weights) == 2:
     if len(example_weights) != len(keys):
       raise ValueError(
         f'Expected example_weights of shape [N] or [{len(keys)}, N], a row for '
         f'each key, got {np.shape(example_weights)}.'
       )
-    own_weights, mean_weights = example_weights, example_weights.mean(axis=0)
+    mean_weights = example_weights.mean(axis=0)
   blocks.check(z, num_components, mean_weights)
   if covariance not in covariances.KINDS:
     raise ValueError(
@@ -197,13 +197,13 @@ def fit_many(
       f'Expected initial means of shape [K, {d}], got '
       f'{np.shape(initial_means)}.'
     )
+  if not isinstance(z, standardise.Placed):
+    z = em.place(z, num_components, mean_weights, devices)
+  x, weights = z.x, z.weights
   dtype = jnp.result_type(float)
-  with blocks.precision_for(z, num_components):
-    x, weights, affine = standardise.place(
-      z, mean_weights, num_components, devices
-    )
-    if own_weights is not None:
-      weights = blocks.place_weights(own_weights, weights.shape, devices)
+  with jax.enable_x64(x.dtype == np.float64):
+    if example_weights is not None:
+      weights = blocks.place_weights(example_weights, weights.shape, devices)
     if initial_means is None:
       noise = seeding.draw_noise(
         keys, num_examples=math.prod(x.shape[:2]), num_clusters=num_components
@@ -217,7 +217,7 @@ def fit_many(
       noise,
       x,
       weights,
-      affine,
+      z.affine,
       initial_means,
       d,
       tolerance,
@@ -289,11 +289,11 @@ def fit(
 
 
 def as_parameters(
-  mixture: GMM, z: Float[Array, 'N D']
-) -> tuple[covariances.Parameters, Float[Array, 'N D'], int]:
-  """Parameters padded to a bucket, examples, and the number of dims."""
+  mixture: GMM, z: Float[Array, 'N D'] | standardise.Placed
+) -> tuple[covariances.Parameters, int]:
+  """Parameters padded to a bucket, and the number of dims, that of `z`."""
   d = mixture.means.shape[-1]
-  if np.ndim(z) != 2 or z.shape[1] != d:
+  if len(z.shape) != 2 or z.shape[1] != d:
     raise ValueError(
       f'This mixture takes [N, {d}] examples, got {np.shape(z)}.'
     )
@@ -305,7 +305,7 @@ def as_parameters(
   parameters = covariances.Parameters(
     mixture.log_weights, mixture.means, variances
   )
-  return parameters, blocks.as_float(z), d
+  return parameters, d
 
 
 def responsibilities(
@@ -320,8 +320,8 @@ def responsibilities(
   Returns:
     [N, K], rows sum to one.
   """
-  parameters, z, d = as_parameters(mixture, z)
-  z = blocks.pad(z, (len(z), blocks.bucket(d)))
+  parameters, d = as_parameters(mixture, z)
+  z = blocks.pad(blocks.as_float(z), (len(z), blocks.bucket(d)))
   return posteriors.posterior(parameters, z, d, kind=mixture.covariance)
 
 
@@ -340,7 +340,7 @@ def log_likelihood(
   Returns:
     [], in nats.
   """
-  parameters, z, d = as_parameters(mixture, z)
+  parameters, d = as_parameters(mixture, z)
   x, weights = blocks.place(
     z, example_weights, parameters.log_weights.shape[-1], None
   )

@@ -143,14 +143,18 @@ def fit(
   """
   blocks.check(x, num_clusters, example_weights)
   n, d = x.shape
-  x, weights, affine = standardise.place(
-    x, example_weights, num_clusters, devices
-  )
+  placed = standardise.place(x, example_weights, num_clusters, devices)
   noise = seeding.draw_noise(
-    key, num_examples=weights.size, num_clusters=num_clusters
+    key, num_examples=placed.weights.size, num_clusters=num_clusters
   )
   found = _fit(
-    noise, x, weights, affine, d, max_iterations, num_clusters=num_clusters
+    noise,
+    placed.x,
+    placed.weights,
+    placed.affine,
+    d,
+    max_iterations,
+    num_clusters=num_clusters,
   )
   if devices is not None:
     found = parallel.fetch(found)

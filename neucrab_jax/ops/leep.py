@@ -7,6 +7,7 @@ Reference:
   Li et al., Ranking Neural Checkpoints, CVPR 2021, section 3.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -14,13 +15,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-from neucrab_jax.ops import blocks, gmm, posteriors
+from neucrab_jax.ops import blocks, gmm, posteriors, standardise
 from neucrab_jax.typing import Array
+
+
+def _standardised(mixture: gmm.GMM, affine: standardise.Affine) -> gmm.GMM:
+  """The mixture of examples that are placed; on the host, to compile less."""
+  d = mixture.means.shape[-1]
+  return dataclasses.replace(
+    mixture,
+    means=(np.asarray(mixture.means) - affine.centre[:d]) / affine.scale,
+    # Twice, as the square of a float may be none.
+    variances=np.asarray(mixture.variances) / affine.scale / affine.scale,
+  )
 
 
 def predictions(
   mixture: gmm.GMM,
-  z: Float[Array, 'N D'],
+  z: Float[Array, 'N D'] | standardise.Placed,
   labels: Int[Array, 'N'],
   *,
   num_classes: int,
@@ -39,7 +51,7 @@ def predictions(
 
   Args:
     mixture: a single one, or S of them from `gmm.fit_many`.
-    z: [N, D], the examples.
+    z: [N, D], the examples, or what `em.place` made of them.
     labels: [N], integers from 0 to C − 1.
     num_classes: C.
     example_weights: [N] or [S, N], how often an example counts in P(y | v); all
@@ -51,16 +63,15 @@ def predictions(
   Reference:
     Li et al., section 3.2; Nguyen et al., LEEP, ICML 2020, equation 1.
   """
-  parameters, z, d = gmm.as_parameters(mixture, z)
-  own_weights, same_weights = None, example_weights
-  if example_weights is not None and np.ndim(example_weights) == 2:
-    own_weights, same_weights = example_weights, None
-  x, weights = blocks.place(
-    z, same_weights, parameters.log_weights.shape[-1], None
-  )
+  if isinstance(z, standardise.Placed):
+    mixture = _standardised(mixture, z.affine)
+    x, weights = blocks.as_float(z.x), blocks.as_float(z.weights)
+  else:
+    x, weights = blocks.place(z, None, mixture.log_weights.shape[-1], None)
+  parameters, d = gmm.as_parameters(mixture, z)
   shape = weights.shape
-  if own_weights is not None:
-    weights = blocks.place_weights(own_weights, shape, None)
+  if example_weights is not None:
+    weights = blocks.place_weights(example_weights, shape, None)
   labels = labels if blocks.is_traced(labels) else np.asarray(labels)
   predict = functools.partial(
     posteriors.predictions, kind=mixture.covariance, num_classes=num_classes
@@ -72,12 +83,12 @@ def predictions(
     parameters, x, blocks.to_blocks(labels, shape), weights, d
   )
   predicted = predicted.reshape(*mixture.log_weights.shape[:-1], -1)
-  return blocks.crop(predicted, (*predicted.shape[:-1], len(z)))
+  return blocks.crop(predicted, (*predicted.shape[:-1], z.shape[0]))
 
 
 def leep(
   mixture: gmm.GMM,
-  z: Float[Array, 'N D'],
+  z: Float[Array, 'N D'] | standardise.Placed,
   labels: Int[Array, 'N'],
   *,
   num_classes: int,
@@ -87,7 +98,7 @@ def leep(
 
   Args:
     mixture: as in `predictions`, like all that follow.
-    z: [N, D]
+    z: the examples
     labels: [N]
     num_classes: C.
     example_weights: [N] or [S, N], which count in the mean over examples too.

@@ -32,6 +32,17 @@ class Affine:
   scale: Array  # []
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Placed:
+  """[N, D] examples where a kernel takes them, in blocks and standardised."""
+
+  x: Array  # [T, B, D'], D' the bucket of D
+  weights: Array  # [T, B], zero where there is no example
+  affine: Affine  # how to go back
+  shape: tuple[int, ...] = dataclasses.field(metadata={'static': True})  # N, D
+
+
 def standardise(
   x: Float[Array, 'T B D'],
   weights: Float[Array, 'T B'],
@@ -106,7 +117,7 @@ def place(
   example_weights: Shaped[Array, 'N'] | None,
   width: int,
   devices: Sequence | None,
-) -> tuple[Float[Array, 'T B _'], Float[Array, 'T B'], Affine]:
+) -> Placed:
   """`blocks.place` and `standardise`, with one copy of the examples left.
 
   Args:
@@ -114,15 +125,12 @@ def place(
     example_weights: [N]
     width: see `blocks.place`.
     devices: see `blocks.place`.
-
-  Returns:
-    [T, B, D'], [T, B], and how to go back.
   """
   num_devices = 1 if devices is None else len(devices)
   placed, weights = blocks.cut(x, example_weights, width, num_devices)
   if blocks.is_traced(placed, weights):
     standard, affine = standardise(placed, weights, x.shape[1])
-    return standard, weights, affine
+    return Placed(standard, weights, affine, x.shape)
   placed, weights = np.asarray(placed), np.asarray(weights)
   affine = _standardise_on_host(placed, weights, x.shape[1])
-  return *blocks.spread(placed, weights, devices), affine
+  return Placed(*blocks.spread(placed, weights, devices), affine, x.shape)

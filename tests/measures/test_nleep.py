@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
+import weakref
 
 import jax
 import numpy as np
@@ -105,6 +106,26 @@ def test_very_many_posteriors_get_two_mixtures(monkeypatch):
   assert score() == score(num_seeds=3) != score(num_seeds=2)
   monkeypatch.setattr(nleep, '_MANY_POSTERIORS', len(labels) * 25 - 1)
   assert score() == score(num_seeds=2)
+
+
+def test_projected_features_are_in_memory_once(monkeypatch):
+  x, labels = problems.make('plain')
+  transform, fit_many = pca.transform, gmm.fit_many
+  projected, were_there = [], []
+
+  def watch(*arguments):
+    z = transform(*arguments)
+    projected.append(weakref.ref(z))
+    return z
+
+  def look(*arguments, **options):
+    were_there.append(projected[0]() is not None)
+    return fit_many(*arguments, **options)
+
+  monkeypatch.setattr(pca, 'transform', watch)
+  monkeypatch.setattr(gmm, 'fit_many', look)
+  measures.score('nleep', features=x, labels=labels)
+  assert were_there == [False]
 
 
 @pytest.mark.parametrize('scale', [1e-3, 1e3])
@@ -214,7 +235,8 @@ def test_variants_are_the_public_code_from_the_same_start(variant, monkeypatch):
   def from_the_same_start(keys, ours, *, num_components, **options):
     assert num_components == k
     # The sign of a principal component is anyone's choice.
-    signs = np.sign((np.asarray(ours) * z).sum(axis=0))
+    whole = np.reshape(ours.x, (-1, ours.x.shape[-1]))
+    signs = np.sign((whole[: len(z), : z.shape[1]] * z).sum(axis=0))
     return fit_many(keys, ours, initial_means=signs * centres, **options)
 
   monkeypatch.setattr(gmm, 'fit_many', from_the_same_start)

@@ -5,7 +5,7 @@ import numpy as np
 import oracles
 import pytest
 
-from neucrab_jax.ops import gmm, leep, posteriors
+from neucrab_jax.ops import em, gmm, leep, posteriors
 
 KEY = jax.random.key(0)
 
@@ -194,6 +194,24 @@ def test_each_seed_may_have_weights_of_its_own(features):
     score = leep.leep(one, x, y, num_classes=6, example_weights=row)
     assert float(scores[i]) == pytest.approx(float(score), abs=1e-4)
     assert score < -1
+
+
+@in_both_precisions
+def test_examples_that_are_placed_are_those_that_are_given(features):
+  x, y = features
+  x, y = 30 * x + 7, np.roll(y, 1)  # in units and from an origin of their own
+  keys = jax.random.split(KEY, 2)
+  placed = em.place(x, 8)
+  fitted, expected = (
+    gmm.fit_many(keys, z, initial_means=x[:8]) for z in (placed, x)
+  )
+  np.testing.assert_array_equal(fitted.means, expected.means)
+  for weights in (None, np.arange(600) % 3, np.arange(1200).reshape(2, 600)):
+    scores, expected_scores = (
+      leep.leep(fitted, z, y, num_classes=6, example_weights=weights)
+      for z in (placed, x)
+    )
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
 
 
 def test_weights_for_another_number_of_seeds_are_refused(features):

@@ -22,21 +22,22 @@ def back(standard, affine, num_examples):
 @pytest.mark.parametrize('unit', [1e-30, 1.0, 1e30])
 def test_weighted_mean_is_zero_and_mean_variance_one(offset, unit):
   x, weights = make(offset=offset, unit=unit)
-  standard, placed, affine = standardise.place(x, weights, 8, None)
-  shares = placed.astype(np.float64)[..., None] / weights.sum()
+  placed = standardise.place(x, weights, 8, None)
+  standard = placed.x
+  shares = placed.weights.astype(np.float64)[..., None] / weights.sum()
   mean = np.sum(shares * standard, axis=(0, 1))
   variance = np.sum(shares * np.float64(standard) ** 2) / 5
   np.testing.assert_allclose(mean, 0, atol=1e-6)
   assert variance == pytest.approx(1, rel=1e-6)
   there = weights > 0
   np.testing.assert_allclose(
-    back(standard, affine, len(x))[there, :5],
+    back(standard, placed.affine, len(x))[there, :5],
     x[there],
     rtol=1e-5,
     atol=1e-5 * unit,
   )
   # Neither who has no weight nor padding is anywhere.
-  assert not standard[placed == 0].any()
+  assert not standard[placed.weights == 0].any()
   assert not standard[..., 5:].any()
 
 
@@ -53,10 +54,10 @@ def test_in_a_program_it_is_the_same():
 @pytest.mark.parametrize('value', [0.0, 7.0, 1e-38, 3e38])
 def test_what_does_not_vary_is_zero(value):
   x = np.full((20, 3), value, np.float32)
-  standard, _, affine = standardise.place(x, None, 8, None)
-  assert np.abs(standard).max() < 1e-6
-  assert affine.scale > 0
-  assert np.isfinite(affine.scale)
+  placed = standardise.place(x, None, 8, None)
+  assert np.abs(placed.x).max() < 1e-6
+  assert placed.affine.scale > 0
+  assert np.isfinite(placed.affine.scale)
 
 
 def test_what_is_given_is_left_alone():
