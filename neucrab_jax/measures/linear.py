@@ -126,12 +126,7 @@ def linear(
   held_out = stratified.held_out(key, labels, num_splits=num_splits)
   # On their principal axes, where there are as few as N, and the penalty the
   # same.
-  spectrum = float64.spectrum(features, float64.standardise)
-  values = spectrum.values
-  x = np.empty((len(features), max(len(values), 1)), np.float32)
-  for rows in float64.row_blocks(*x.shape):
-    x[rows] = spectrum.coordinates(rows)
-  del spectrum  # Twice as large as the features.
+  x, values = float64.standard_coordinates(features)
   labels = np.asarray(labels)
   classifiers = linear_ops.fit(
     x,

@@ -47,12 +47,6 @@ def _largest(x: np.ndarray, axis: int | None = None) -> np.ndarray | np.float64:
   return np.maximum(np.max(x, axis=axis), -np.min(x, axis=axis))
 
 
-def _sum_of_squares(x: np.ndarray) -> np.ndarray:
-  """[D], of the columns."""
-  sums = [np.sum(x[rows] ** 2, axis=0) for rows in row_blocks(*x.shape)]
-  return np.sum(sums, axis=0)
-
-
 def one_hot(labels: Int[Array, 'N']) -> Float[np.ndarray, 'N C']:
   """[N, C] f64, C being the largest label and one more."""
   return np.eye(int(np.max(labels)) + 1)[np.asarray(labels)]
@@ -80,14 +74,40 @@ def centre(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
   return x
 
 
+def _standardiser(
+  given: Real[np.ndarray, 'N D'],
+) -> Callable[[slice], np.ndarray]:
+  """From some rows to what `standardise` makes of them."""
+  n = len(given)
+  blocks = tuple(row_blocks(*given.shape))
+  # As in `centre`.
+  first = np.asarray(given[0], np.float64)
+  mean = sum(np.sum(given[rows] - first, axis=0) for rows in blocks) / n
+
+  def centred(rows):
+    return given[rows] - first - mean
+
+  # By the largest value first, so that no square over- or underflows.
+  largest = np.max([_largest(centred(rows), axis=0) for rows in blocks], axis=0)
+  largest = np.where(largest > 0, largest, 1)
+  squares = sum(
+    np.sum((centred(rows) / largest) ** 2, axis=0) for rows in blocks
+  )
+  std = np.sqrt(squares / n)
+  std = np.where(std > 0, std, 1)
+
+  def standard(rows):
+    return centred(rows) / largest / std
+
+  return standard
+
+
 def standardise(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
   """[N, D] f64, each column of mean zero and variance one, or all zero."""
-  x = centre(features)
-  # By the largest value first, so that no square over- or underflows.
-  largest = _largest(x, axis=0)
-  x /= np.where(largest > 0, largest, 1)
-  std = np.sqrt(_sum_of_squares(x) / len(x))
-  x /= np.where(std > 0, std, 1)
+  given = np.asarray(features)
+  standard, x = _standardiser(given), np.empty(given.shape)
+  for rows in row_blocks(*given.shape):
+    x[rows] = standard(rows)
   return x
 
 
@@ -213,6 +233,19 @@ def leverages(
   return np.concatenate([left[rows] ** 2 @ shares for rows in blocks])
 
 
+def _eigen(gram: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+  """[K] eigenvalues that are not zero, largest first, and their vectors.
+
+  Args:
+    gram: symmetric.
+    size: see `rank_tolerance`.
+  """
+  # NumPy lets other threads go on meanwhile; SciPy does not.
+  values, vectors = np.linalg.eigh(gram)
+  kept = values > rank_tolerance(values, size)
+  return values[kept][::-1], vectors[:, kept][:, ::-1]
+
+
 def _decompose(x: np.ndarray) -> Spectrum:
   """Decomposes [N, D], and may overwrite it."""
   n, d = x.shape
@@ -224,10 +257,7 @@ def _decompose(x: np.ndarray) -> Spectrum:
     return Spectrum(np.ascontiguousarray(left[:, kept]), values)
   # The smaller of the two Gram matrices.
   gram = x @ x.T if d > n else x.T @ x
-  # NumPy lets other threads go on meanwhile; SciPy does not.
-  values, vectors = np.linalg.eigh(gram)
-  kept = values > rank_tolerance(values, max(n, d))
-  values, vectors = values[kept][::-1], vectors[:, kept][:, ::-1]
+  values, vectors = _eigen(gram, max(n, d))
   if d > n:
     return Spectrum(np.ascontiguousarray(vectors), values * unit * unit)
   left = x[:, : len(values)]
@@ -285,3 +315,33 @@ def spectrum(
         return found
       kept.spectrum = found
     return kept.spectrum
+
+
+def standard_coordinates(
+  features: Real[Array, 'N D'],
+) -> tuple[Float[np.ndarray, 'N _'], Float[np.ndarray, 'K']]:
+  """`Spectrum.coordinates` of standardised features, in f32, and its `values`.
+
+  Those of large features are made by blocks, without a spectrum: that is twice
+  as large as the features.
+
+  Args:
+    features: [N, D].
+
+  Returns:
+    [N, K], or [N, 1] zeros if K is 0, and [K].
+  """
+  given = np.asarray(features)
+  n, d = given.shape
+  if d > n or n * d * np.dtype(np.float64).itemsize <= _KEPT_BYTES:
+    found = spectrum(given, standardise)
+    return found.coordinates().astype(np.float32), found.values
+  standard, gram = _standardiser(given), np.zeros((d, d))
+  for rows in row_blocks(n, d):
+    block = standard(rows)
+    gram += block.T @ block
+  values, vectors = _eigen(gram, n)
+  x = np.zeros((n, max(len(values), 1)), np.float32)
+  for rows in row_blocks(n, d):
+    x[rows, : len(values)] = standard(rows) @ vectors
+  return x, values
