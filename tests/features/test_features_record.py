@@ -65,6 +65,22 @@ def test_any_real_numbers_are_taken(tmp_path, feature_type, label_type):
   assert found.provenance == {'file': 'net.npz'}
 
 
+def test_all_halves_are_widened_exactly(tmp_path):
+  halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+  halves = np.asfortranarray(halves.reshape(1024, 64))
+  write_foreign(
+    tmp_path / 'net.npz',
+    features=halves,
+    labels=np.arange(1024) % 2,
+    source_probs=halves[:, :3],
+  )
+  found = features.read(tmp_path / 'net.npz')
+  expected = halves.astype(np.float32)
+  np.testing.assert_array_equal(found.features, expected)
+  np.testing.assert_array_equal(found.source_probs, expected[:, :3])
+  assert found.features.dtype == found.source_probs.dtype == np.float32
+
+
 @pytest.mark.parametrize('missing', ['features', 'labels'])
 def test_a_missing_array_is_named(tmp_path, missing):
   write_foreign(tmp_path / 'net.npz', **{missing: None})
