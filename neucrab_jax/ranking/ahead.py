@@ -7,6 +7,8 @@ from neucrab_jax import checkpoints
 
 # Bytes of weights up to which a network is kept: hundreds have room.
 _FEW_BYTES = 1 << 22
+# Networks that are begun and not taken.
+_AT_ONCE = 2
 
 
 class Restorer:
@@ -19,8 +21,10 @@ class Restorer:
     self._kept: dict[str, checkpoints.Backbone] = {}
 
   def start(self, checkpoint: checkpoints.Checkpoint) -> None:
-    """Has a checkpoint restored that will be taken soon."""
-    if checkpoint.name not in self._kept.keys() | self._jobs.keys():
+    """Has a checkpoint restored that will be taken soon, or is asked again."""
+    known = self._kept.keys() | self._jobs.keys()
+    # Beside the next one: the networks of more could fill the memory.
+    if checkpoint.name not in known and len(self._jobs) < _AT_ONCE:
       job = self._pool.submit(checkpoints.restore, checkpoint)
       self._jobs[checkpoint.name] = job
 

@@ -76,7 +76,8 @@ class Candidate:
     name: of the checkpoint.
     size: how many times its `compute` will advance the progress.
     compute: gets the features.
-    prepare: begins what it will need, while another one is computed.
+    prepare: begins what it will need, while others are computed; again, does
+      nothing.
     part: of the examples, that its `compute` is of; None for all.
   """
 

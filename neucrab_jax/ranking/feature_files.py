@@ -2,11 +2,13 @@
 """Files of features, which any framework wrote, as candidates."""
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import pathlib
 import time
 from collections.abc import Hashable, Mapping, Sequence
+from concurrent import futures
 
 import numpy as np
 
@@ -32,18 +34,50 @@ class _Seen:
     return storage.digest(self.labels)
 
 
-def _read(
-  advance: candidates.Advance,
-  part: features.Prefix | None = None,
-  *,
-  path: pathlib.Path,
-) -> candidates.Computed:
+# Files that are read at once, and bytes of one up to which it is read ahead:
+# larger ones would take the memory that scoring needs.
+_AT_ONCE = 2
+_FEW_BYTES = 1 << 25
+
+
+def _read(path: pathlib.Path) -> candidates.Computed:
   start = time.perf_counter()
   found = features.read(path)
-  advance(1)
   seconds = {'read': time.perf_counter() - start}
-  computed = candidates.Computed(found, seconds=seconds, cached=False)
-  return candidates.of_part(computed, part)
+  return candidates.Computed(found, seconds=seconds, cached=False)
+
+
+class _Reader:
+  """Reads files, small ones in threads while those before them are scored."""
+
+  def __init__(self):
+    self._pool = futures.ThreadPoolExecutor(_AT_ONCE, 'read')
+    self._jobs: dict[pathlib.Path, futures.Future[candidates.Computed]] = {}
+
+  def start(self, path: pathlib.Path) -> None:
+    """Has a file read that will be taken soon, if it is small."""
+    if path in self._jobs:
+      return
+    with contextlib.suppress(OSError):  # Who takes it is told.
+      if path.stat().st_size <= _FEW_BYTES:
+        self._jobs[path] = self._pool.submit(_read, path)
+
+  def take(
+    self,
+    advance: candidates.Advance,
+    part: features.Prefix | None = None,
+    *,
+    path: pathlib.Path,
+  ) -> candidates.Computed:
+    """Gives what a file holds, which is not kept.
+
+    Raises:
+      Exception: what `features.read` does.
+    """
+    job = self._jobs.pop(path, None)
+    computed = _read(path) if job is None else job.result()
+    advance(1)
+    return candidates.of_part(computed, part)
 
 
 def _fail(
@@ -145,14 +179,19 @@ def find(pattern: str) -> candidates.Candidates:
       )
     return None
 
+  reader = _Reader()
+
   def candidate(path: pathlib.Path) -> candidates.Candidate:
     error = problem(found[path])
-    compute = (
-      functools.partial(_fail, error=error)
-      if error
-      else functools.partial(_read, path=path)
+    if error:
+      fail = functools.partial(_fail, error=error)
+      return candidates.Candidate(named[path], size=1, compute=fail)
+    return candidates.Candidate(
+      named[path],
+      size=1,
+      compute=functools.partial(reader.take, path=path),
+      prepare=functools.partial(reader.start, path),
     )
-    return candidates.Candidate(named[path], size=1, compute=compute)
 
   labels = seen[0].labels if seen else np.zeros(0, np.int32)
   origin = next((o for o in origins if o.examples == examples), None)

@@ -61,8 +61,7 @@ class Scorer:
 
   def __call__(self, name: str, computed: candidates.Computed) -> record.Scored:
     """The score of a checkpoint: found on disk, or made and put there."""
-    found = computed.features
-    fingerprint = found.fingerprint()
+    fingerprint = computed.features.fingerprint()
     key = storage.digest(self._key, fingerprint)
     file = score_record.path(self.folder, name)
     score, told = score_record.read(file, key=key)
@@ -72,7 +71,7 @@ class Scorer:
     return record.Scored(
       checkpoint=name,
       score=score,
-      feature_dim=int(found.features.shape[1]),
+      feature_dim=int(computed.features.features.shape[1]),
       seconds=computed.seconds,
       cached=computed.cached,
       fingerprint=fingerprint,
@@ -222,6 +221,8 @@ def _executor(num_threads: int) -> Iterator[futures.Executor]:
 
 # Each has the features of a checkpoint in memory, and some times as much.
 _MOST_THREADS = 8
+# Candidates that begin what they need, while those before them are scored.
+_AHEAD = 2
 
 
 def _num_threads(asked: int) -> int:
@@ -304,14 +305,13 @@ def score_all(
         name = candidate.name
         bar.describe(name)
         wait(most=threads - 1)
-        for following in chosen[place : place + 1]:
+        for following in chosen[place : place + _AHEAD]:
           following.prepare()
         try:
           computed = candidate.compute(bar.advance)
         except Exception as error:
-          for scorer in scorers:
-            jobs[name, scorer.measure] = futures.Future()
-            jobs[name, scorer.measure].set_result(_failure(name, error))
+          failed = _Here().submit(_failure, name, error)
+          jobs |= {(name, scorer.measure): failed for scorer in scorers}
           continue
         # The features are the same on every process; one of them scores.
         if not parallel.is_primary():

@@ -32,6 +32,25 @@ def test_what_was_begun_is_restored_once(monkeypatch, num_bytes, again):
   assert (second is first) == (not again)
 
 
+def test_no_more_than_two_are_begun(monkeypatch):
+  names = []
+
+  def restore(checkpoint):
+    names.append(checkpoint.name)
+    return types.SimpleNamespace(num_bytes=1 << 30)
+
+  monkeypatch.setattr(checkpoints, 'restore', restore)
+  restorer = ahead.Restorer()
+  chosen = checkpoints.select('mini_vae, mini_random, mini_sup_glyphs')
+  for checkpoint in chosen:
+    restorer.start(checkpoint)
+  restorer.take(chosen[1])
+  assert names == ['mini_vae', 'mini_random']
+  restorer.start(chosen[2])
+  restorer.take(chosen[2])
+  assert names == ['mini_vae', 'mini_random', 'mini_sup_glyphs']
+
+
 def test_what_fails_ahead_fails_whoever_takes_it(monkeypatch):
   def fail(checkpoint):
     raise ValueError(f'{checkpoint.name} is a sandwich.')

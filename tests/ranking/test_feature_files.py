@@ -2,6 +2,7 @@
 """Rankings of files of features."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -83,6 +84,29 @@ def test_labels_may_be_text_or_whole_floats(form, tmp_path):
   second = ranked.rank(config, str(tmp_path / 'second'))
   assert ranked.scores_of(first) == ranked.scores_of(second)
   assert second['task']['num_classes'] == 3
+
+
+@pytest.mark.parametrize('is_small', [True, False])
+def test_small_files_are_read_ahead_and_all_once(
+  monkeypatch, tmp_path, is_small
+):
+  folder = ranked.make_files(tmp_path / 'flowers')
+  monkeypatch.setattr(feature_files, '_FEW_BYTES', (1 << 20) * is_small)
+  begun, read, paths = threading.Event(), features.read, []
+
+  def noted(path):
+    paths.append(path)
+    begun.set()
+    return read(path)
+
+  monkeypatch.setattr(features, 'read', noted)
+  first, *_ = feature_files.find(str(folder / '*.npz')).candidates
+  first.prepare()
+  first.prepare()
+  assert begun.wait(timeout=60 if is_small else 0) == is_small
+  found = first.compute(lambda count: None).features
+  assert found.fingerprint() == read(folder / 'a.npz').fingerprint()
+  assert paths == [folder / 'a.npz']
 
 
 def test_a_folder_is_its_files_and_patterns_take_commas(tmp_path):
