@@ -335,7 +335,10 @@ def standard_coordinates(
   n, d = given.shape
   if d > n or n * d * np.dtype(np.float64).itemsize <= _KEPT_BYTES:
     found = spectrum(given, standardise)
-    return found.coordinates().astype(np.float32), found.values
+    x = np.empty((n, max(len(found.values), 1)), np.float32)
+    for rows in row_blocks(*x.shape):
+      x[rows] = found.coordinates(rows)
+    return x, found.values
   standard, gram = _standardiser(given), np.zeros((d, d))
   for rows in row_blocks(n, d):
     block = standard(rows)
