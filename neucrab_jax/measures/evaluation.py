@@ -265,10 +265,9 @@ def evaluate(
       )
       stderr = float(resamples.std(ddof=1))
     else:
-      assert found.influence is not None
-      influence = resampling.within_classes(
-        found.influence, arguments['labels']
-      )
+      with blas.one_thread():
+        influence = measure.influence(found)
+      influence = resampling.within_classes(influence, arguments['labels'])
       variance = np.mean(influence**2) / len(influence)
       stderr = float(np.sqrt(variance + found.noise**2))
       influence = resampling.of_all(influence, examples, np.shape(labels)[0])

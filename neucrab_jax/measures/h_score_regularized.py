@@ -12,10 +12,9 @@ from neucrab_jax.ops import float64, gram
 from neucrab_jax.typing import Array
 
 
-def _shrinkage(
-  x: Float[np.ndarray, 'N D'], products: gram.Gram
-) -> tuple[float, float]:
+def _shrinkage(products: gram.Gram) -> tuple[float, float]:
   """Ledoit and Wolf's share of the identity, and the identity's scale."""
+  x = products.x
   n, num_dims = x.shape
   scale = products.trace / n / num_dims
   energy = products.energy / n**2
@@ -52,10 +51,9 @@ def h_score_regularized(
     ECML 2022, section 3.
   """
   n = len(labels)
-  x = float64.centre(features)
-  float64.divide_by_unit(x)  # No matter for the score.
-  products = gram.Gram(x)
-  share, scale = _shrinkage(x, products)
+  # Their unit is no matter for the score.
+  products = gram.centred(features)
+  share, scale = _shrinkage(products)
   if share == 1 or not products.trace:
     return measure.Score(0.0, influence=np.zeros(n))
   # Rounding keeps it invertible where nothing is shrunk.

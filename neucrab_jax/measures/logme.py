@@ -4,11 +4,13 @@
 Axes: N examples, D features, K = min(N, D), C classes.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float, Int
 
-from neucrab_jax.measures import evidence, measure
-from neucrab_jax.ops import float64
+from neucrab_jax.measures import measure
+from neucrab_jax.ops import evidence, float64
 from neucrab_jax.typing import Array
 
 _VARIANTS = {
@@ -44,7 +46,7 @@ def _evidence(n, dims, alpha, beta, moments, log_precision):
 
 def _evidences(
   regression: evidence.Regression, *, counted: int, dims: int
-) -> tuple[np.ndarray, np.ndarray, bool]:
+) -> tuple[np.ndarray, Callable[[], np.ndarray], bool]:
   """The evidence of each class.
 
   Args:
@@ -53,8 +55,8 @@ def _evidences(
     dims: D of the evidence.
 
   Returns:
-    The evidences [C], the means of those without each example [N], and whether
-    all are of a fixed point that the stabiliser leaves alone.
+    The evidences [C], what computes the means of those without each example
+    [N], and whether all are of a fixed point that the stabiliser leaves alone.
   """
   n, sigma = regression.n, regression.sigma
   num_classes = regression.one_hot.shape[1]
@@ -98,11 +100,15 @@ def _evidences(
     log_dets += counted * np.log(betas)
     return _evidence(n - 1, dims, alphas, betas, others, log_dets)
 
-  blocks = float64.row_blocks(n, max(4 * len(sigma), _ARRAYS * num_classes))
+  def without_each():
+    width = max(4 * len(sigma), _ARRAYS * num_classes)
+    blocks = float64.row_blocks(n, width)
+    return np.concatenate([without(rows).mean(axis=1) for rows in blocks])
+
   log_det = counted * np.log(beta) + precision
   return (
     _evidence(n, dims, alpha, beta, moments, log_det),
-    np.concatenate([without(rows).mean(axis=1) for rows in blocks]),
+    without_each,
     bool(
       done.all() and moments.weights.min() > _STABILISED * evidence.STABILISER
     ),
@@ -142,7 +148,7 @@ def logme(
   rank = len(spectrum.values)
   # Where D >= N the authors truncate no direction.
   counted = rank if width < n else n
-  evidences, without, is_reached = _evidences(
+  evidences, without_each, is_reached = _evidences(
     evidence.Regression(spectrum, float64.one_hot(labels)),
     counted=counted,
     dims=width if variant == 'jmlr' else counted,
@@ -159,7 +165,7 @@ def logme(
       )
   return measure.Score(
     score,
-    influence=(n - 1) * score - without,
+    influence=lambda: (n - 1) * score - without_each(),
     warnings=told,
   )
 

@@ -42,8 +42,9 @@ class Score(NamedTuple):
   Attributes:
     value: [], larger is better.
     influence: [N], the empirical influence function: N times the derivative of
-      the value by each example's weight, up to a constant. None where it is
-      not known, and resampling has to tell how sure the value is.
+      the value by each example's weight, up to a constant; or what computes
+      it, where that takes longer than the value. None where it is not known,
+      and resampling has to tell how sure the value is.
     noise: the standard error that the measure's own randomness adds.
     std: what the measure's `spread` says; None for the standard error.
     warnings: what a reader of the score should know.
@@ -54,7 +55,7 @@ class Score(NamedTuple):
   """
 
   value: Array | np.number | float
-  influence: Array | None = None
+  influence: Array | Callable[[], Array] | None = None
   noise: float = 0.0
   std: Array | np.number | float | None = None
   warnings: tuple[str, ...] = ()
@@ -118,6 +119,12 @@ class Measure:
 def as_score(found: Any) -> Score:
   """What a measure returned: a `Score`, or its value alone."""
   return found if isinstance(found, Score) else Score(found)
+
+
+def influence(score: Score) -> Float[np.ndarray, 'N']:
+  """[N], the influence function of a score that has one."""
+  found = score.influence
+  return np.asarray(found() if callable(found) else found)
 
 
 def mean_over_examples(values: Float[Array, 'N']) -> Score:

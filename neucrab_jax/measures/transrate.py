@@ -68,12 +68,12 @@ def transrate(
     Huang et al., "Frustratingly Easy Transferability Estimation", ICML 2022,
     equations 3 to 5.
   """
-  x = float64.centre(features)
-  unit = float64.divide_by_unit(x)
+  products = gram.centred(features)
+  x, unit = products.x, products.unit
   epsilon = max(epsilon / unit / unit, np.finfo(float).tiny)
   labels = np.asarray(labels)
   n, num_classes = len(labels), int(labels.max()) + 1
-  hat = gram.Gram(x).hat(n * epsilon)
+  hat = products.hat(n * epsilon)
   score = 0.5 * hat.log_det
   influence = -0.5 * n * np.log(np.maximum(hat.left, np.finfo(float).tiny))
   offset = np.zeros(x.shape[1])

@@ -8,20 +8,14 @@ checkpoint, at a shape of its own: LAPACK is done before XLA has compiled.
 Axes: N examples, D features, C classes, K rank, B examples of a block.
 """
 
-import collections
 import dataclasses
-import hashlib
-import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from jaxtyping import Float, Int, Real
 
+from neucrab_jax.ops import kept
 from neucrab_jax.typing import Array
-
-# Of spectra that are kept. One that is larger by itself is made anew by each
-# measure: the next one needs the memory more.
-_KEPT_BYTES = 1 << 27
 
 # An offset so many times the spread leaves nothing of it in a Gram matrix.
 _DWARFING = 1e4
@@ -188,6 +182,10 @@ class Spectrum:
   left: np.ndarray
   values: np.ndarray
 
+  @property
+  def nbytes(self) -> int:
+    return self.left.nbytes
+
   def coordinates(
     self, rows: slice = slice(None), num_axes: int | None = None
   ) -> np.ndarray:
@@ -266,26 +264,6 @@ def _decompose(x: np.ndarray) -> Spectrum:
   return Spectrum(np.ascontiguousarray(left), values * unit * unit)
 
 
-class _Kept:
-  """A spectrum, once it is known; who asks meanwhile waits for it alone."""
-
-  def __init__(self):
-    self.lock = threading.Lock()
-    self.spectrum: Spectrum | None = None
-
-  @property
-  def nbytes(self) -> int:
-    return self.spectrum.left.nbytes if self.spectrum else 0
-
-
-# Measures of one run decompose the same features; what is kept is found by the
-# bytes of the features, so that it can't be stale.
-_kept: collections.OrderedDict[tuple[str, bytes], _Kept] = (
-  collections.OrderedDict()
-)
-_lock = threading.Lock()
-
-
 def spectrum(
   features: Real[Array, 'N D'],
   prepare: Callable[[Array], np.ndarray] = centre,
@@ -296,25 +274,14 @@ def spectrum(
     features: [N, D].
     prepare: `as_given`, `centre` or `standardise`.
   """
-  x = np.ascontiguousarray(features)
-  content = hashlib.sha256(x.view(np.uint8).data)
-  content.update(repr((x.shape, x.dtype)).encode())
-  key = prepare.__name__, content.digest()
-  with _lock:
-    kept = _kept.setdefault(key, _Kept())
-    _kept.move_to_end(key)
-    while sum(k.nbytes for k in _kept.values()) > _KEPT_BYTES:
-      _kept.popitem(last=False)
-  with kept.lock:
-    if kept.spectrum is None:
-      prepared = prepare(x)
-      if np.may_share_memory(prepared, x):
-        prepared = prepared.copy()
-      found = _decompose(prepared)
-      if found.left.nbytes > _KEPT_BYTES:
-        return found
-      kept.spectrum = found
-    return kept.spectrum
+
+  def make(x):
+    prepared = prepare(x)
+    return _decompose(
+      prepared.copy() if np.may_share_memory(prepared, x) else prepared
+    )
+
+  return kept.once(prepare.__name__, features, make)
 
 
 def standard_coordinates(
@@ -333,7 +300,7 @@ def standard_coordinates(
   """
   given = np.asarray(features)
   n, d = given.shape
-  if d > n or n * d * np.dtype(np.float64).itemsize <= _KEPT_BYTES:
+  if d > n or n * d * np.dtype(np.float64).itemsize <= kept.MOST_BYTES:
     found = spectrum(given, standardise)
     x = np.empty((n, max(len(found.values), 1)), np.float32)
     for rows in row_blocks(*x.shape):

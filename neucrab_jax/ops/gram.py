@@ -10,9 +10,10 @@ Axes: N examples, D features, R = min(N, D), C targets.
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
-from neucrab_jax.ops import float64
+from neucrab_jax.ops import float64, kept
+from neucrab_jax.typing import Array
 
 # Where the trace of a Gram matrix is between these many times the strength, the
 # log-determinant and the inverse have eight digits by Cholesky.
@@ -73,19 +74,32 @@ class Gram:
   """X and the smaller of its two Gram matrices.
 
   Attributes:
+    x: [N, D].
+    unit: that X is in, for who has to know.
     trace: ‖X‖², the sum of the eigenvalues.
     energy: the sum of their squares.
   """
 
-  def __init__(self, x: Float[np.ndarray, 'N D']):
-    self._x = x
+  def __init__(self, x: Float[np.ndarray, 'N D'], unit: float = 1.0):
+    self.x, self.unit = x, unit
     self._gram = x @ x.T if _is_wide(x) else x.T @ x
     self.trace = float(np.trace(self._gram))
     self.energy = float(np.sum(self._gram**2))
+    self._hats: dict[float, Hat] = {}
+
+  @property
+  def nbytes(self) -> int:
+    """With one hat matrix."""
+    return self.x.nbytes + 2 * self._gram.nbytes
 
   def hat(self, strength: float) -> Hat:
-    """The hat matrix at a strength r > 0."""
-    x, (low, high) = self._x, _RESOLVED
+    """The hat matrix at a strength r > 0; the last one is kept."""
+    found = self._hats.get(strength) or self._make_hat(strength)
+    self._hats = {strength: found}
+    return found
+
+  def _make_hat(self, strength: float) -> Hat:
+    x, (low, high) = self.x, _RESOLVED
     if low < self.trace / strength < high:
       root, log_det = self._by_cholesky(strength)
     else:
@@ -107,8 +121,22 @@ class Gram:
   def _by_eigenvalues(self, strength: float) -> tuple[np.ndarray, float]:
     """As `_by_cholesky`, of features' axes only those that vary."""
     values, vectors = np.linalg.eigh(self._gram)
-    seen = values > float64.rank_tolerance(values, max(self._x.shape))
+    seen = values > float64.rank_tolerance(values, max(self.x.shape))
     values = np.where(seen, values, 0) / strength
     root = vectors / np.sqrt(1 + values)
     log_det = float(np.sum(np.log1p(values)))
-    return root if _is_wide(self._x) else root[:, seen], log_det
+    return root if _is_wide(self.x) else root[:, seen], log_det
+
+
+def centred(features: Real[Array, 'N D']) -> Gram:
+  """Of centred features in a unit of their own, once for all that ask for it.
+
+  Args:
+    features: [N, D].
+  """
+
+  def make(x):
+    x = float64.centre(x)
+    return Gram(x, float64.divide_by_unit(x))
+
+  return kept.once('gram', features, make)

@@ -4,7 +4,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from neucrab_jax.ops import float64
+from neucrab_jax.ops import float64, kept
 
 
 @pytest.mark.parametrize('shape', [(60, 9), (9, 60)])
@@ -26,7 +26,7 @@ def test_measures_share_spectra_but_those_that_are_large(monkeypatch):
   first = float64.spectrum(x)
   assert float64.spectrum(x.copy()) is first
   assert float64.spectrum(x, float64.standardise) is not first
-  monkeypatch.setattr(float64, '_KEPT_BYTES', first.left.nbytes - 1)
+  monkeypatch.setattr(kept, 'MOST_BYTES', first.left.nbytes - 1)
   large = np.random.default_rng(2).standard_normal((60, 9))
   first = float64.spectrum(large)
   again = float64.spectrum(large)
@@ -36,7 +36,7 @@ def test_measures_share_spectra_but_those_that_are_large(monkeypatch):
 
 @pytest.fixture
 def all_is_large(monkeypatch):
-  monkeypatch.setattr(float64, '_KEPT_BYTES', 0)
+  monkeypatch.setattr(kept, 'MOST_BYTES', 0)
   monkeypatch.setattr(float64, '_BLOCK_ELEMENTS', 512)
 
 

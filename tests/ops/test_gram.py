@@ -52,3 +52,14 @@ def test_nothing_is_explained_by_zeros():
   assert hat.log_det == 0
   np.testing.assert_array_equal(hat.left, 1)
   np.testing.assert_array_equal(hat.predict(_targets(40)), 0)
+
+
+@pytest.mark.parametrize('scale', [1e-200, 1.0, 1e200])
+def test_measures_share_centred_features_in_a_unit_of_their_own(scale):
+  x = scale * (5 + _problem((40, 7), 7))
+  products = gram.centred(x)
+  assert gram.centred(x.copy()) is products
+  assert products.hat(0.5) is products.hat(0.5)
+  assert products.hat(0.25) is not products.hat(0.5)
+  np.testing.assert_allclose(products.x * products.unit, x - x.mean(axis=0))
+  assert 0.5 <= np.abs(products.x).max() < 1
