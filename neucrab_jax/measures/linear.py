@@ -126,7 +126,8 @@ def linear(
   held_out = stratified.held_out(key, labels, num_splits=num_splits)
   # On their principal axes, where there are as few as N, and the penalty the
   # same.
-  x, values = float64.standard_coordinates(features)
+  x, values = float64.coordinates(features, float64.standardise)
+  x = x.astype(np.float32, copy=False)
   labels = np.asarray(labels)
   classifiers = linear_ops.fit(
     x,

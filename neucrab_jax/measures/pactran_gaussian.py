@@ -51,7 +51,10 @@ def pactran_gaussian(
   labels = np.asarray(labels)
   n, num_classes = len(labels), int(labels.max()) + 1
   scale = prior_variance * n  # of the prior, times the temperature N
-  x = float64.spectrum(features, float64.as_given).coordinates()
+  given = np.asarray(features)
+  # On their principal axes the same penalty is as large, and an offset is the
+  # bias's.
+  x, _ = float64.coordinates(given)
   classifier = newton.fit(
     x,
     labels,
@@ -60,11 +63,15 @@ def pactran_gaussian(
     max_iterations=max_iterations,
     tolerance=_GRADIENT_TOLERANCE,
   )
-  logits = np.asarray(linear.logits(classifier, x))
-  losses = -special.log_softmax(logits, axis=1)[np.arange(n), labels]
-  p = special.softmax(logits, axis=1)
-  # Of each example, the trace of the Hessian over kernel and bias.
-  curvatures = (1 + np.sum(x**2, axis=1)) * np.sum(p * (1 - p), axis=1)
+  losses, curvatures = np.empty(n), np.empty(n)
+  for rows in float64.row_blocks(*given.shape):
+    own = np.arange(len(labels[rows])), labels[rows]
+    logs = special.log_softmax(linear.logits(classifier, x[rows]), axis=1)
+    losses[rows] = -logs[own]
+    # Of each example, the trace of the Hessian over kernel and bias.
+    norms = np.sum(float64.as_given(given[rows]) ** 2, axis=1)
+    p = np.exp(logs)
+    curvatures[rows] = (1 + norms) * np.sum(p * (1 - p), axis=1)
   num_weights = features.shape[1] * num_classes
   penalty = 0.5 * np.sum(np.square(classifier.kernel)) / scale
   precision = (curvatures.sum() + num_weights / scale) * scale / num_weights

@@ -22,16 +22,23 @@ _DWARFING = 1e4
 
 # Numbers of a few rows: what is made of them is small beside the features.
 _BLOCK_ELEMENTS = 1 << 21
+# Of so few, what is made of them does not leave a core's cache between steps.
+_CACHED_ELEMENTS = 1 << 16
 
 
-def row_blocks(n: int, width: int) -> Iterator[slice]:
+def row_blocks(
+  n: int, width: int, *, in_cache: bool = False
+) -> Iterator[slice]:
   """Rows [0, n) a few at a time, for work that needs an array as large again.
 
   Args:
     n: rows.
     width: numbers in each.
+    in_cache: for sums and differences alone, of as many as a cache holds;
+      products want more.
   """
-  size = max(1, _BLOCK_ELEMENTS // max(width, 1))
+  elements = _CACHED_ELEMENTS if in_cache else _BLOCK_ELEMENTS
+  size = max(1, elements // max(width, 1))
   for start in range(0, n, size):
     yield slice(start, min(start + size, n))
 
@@ -68,39 +75,40 @@ def centre(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
   return x
 
 
-def _standardiser(
-  given: Real[np.ndarray, 'N D'],
-) -> Callable[[slice], np.ndarray]:
-  """From some rows to what `standardise` makes of them."""
-  n = len(given)
-  blocks = tuple(row_blocks(*given.shape))
-  # As in `centre`.
+# From some rows to what is made of them.
+_Rows = Callable[[slice], np.ndarray]
+
+
+def _centred_rows(given: Real[np.ndarray, 'N D']) -> _Rows:
+  """What `centre` makes of some rows."""
+  # As there.
   first = np.asarray(given[0], np.float64)
-  mean = sum(np.sum(given[rows] - first, axis=0) for rows in blocks) / n
+  blocks = row_blocks(*given.shape, in_cache=True)
+  mean = sum(np.sum(given[rows] - first, axis=0) for rows in blocks)
+  mean = mean / len(given)
+  return lambda rows: given[rows] - first - mean
 
-  def centred(rows):
-    return given[rows] - first - mean
 
+def _standard_rows(given: Real[np.ndarray, 'N D']) -> _Rows:
+  """What `standardise` makes of some rows."""
+  centred = _centred_rows(given)
+  blocks = tuple(row_blocks(*given.shape, in_cache=True))
   # By the largest value first, so that no square over- or underflows.
   largest = np.max([_largest(centred(rows), axis=0) for rows in blocks], axis=0)
   largest = np.where(largest > 0, largest, 1)
   squares = sum(
     np.sum((centred(rows) / largest) ** 2, axis=0) for rows in blocks
   )
-  std = np.sqrt(squares / n)
+  std = np.sqrt(squares / len(given))
   std = np.where(std > 0, std, 1)
-
-  def standard(rows):
-    return centred(rows) / largest / std
-
-  return standard
+  return lambda rows: centred(rows) / largest / std
 
 
 def standardise(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
   """[N, D] f64, each column of mean zero and variance one, or all zero."""
   given = np.asarray(features)
-  standard, x = _standardiser(given), np.empty(given.shape)
-  for rows in row_blocks(*given.shape):
+  standard, x = _standard_rows(given), np.empty(given.shape)
+  for rows in row_blocks(*given.shape, in_cache=True):
     x[rows] = standard(rows)
   return x
 
@@ -112,14 +120,8 @@ def standard(features: Real[Array, 'N D']) -> Float[np.ndarray, 'N D']:
   scale is a power of two, which rounds nothing.
   """
   given = np.asarray(features)
-  blocks = tuple(row_blocks(*given.shape))
-  first = np.asarray(given[0], np.float64)
-  mean = sum(np.sum(given[rows] - first, axis=0) for rows in blocks)
-  mean = mean / len(given)
-
-  def centred(rows):
-    return given[rows] - first - mean
-
+  centred = _centred_rows(given)
+  blocks = tuple(row_blocks(*given.shape, in_cache=True))
   largest = max(_largest(centred(rows)) for rows in blocks)
   unit = np.frexp(largest)[1]  # So that squares are finite.
   squares = sum(np.sum(np.ldexp(centred(b), -unit) ** 2) for b in blocks)
@@ -284,34 +286,40 @@ def spectrum(
   return kept.once(prepare.__name__, features, make)
 
 
-def standard_coordinates(
+def coordinates(
   features: Real[Array, 'N D'],
+  prepare: Callable[[Array], np.ndarray] = centre,
 ) -> tuple[Float[np.ndarray, 'N _'], Float[np.ndarray, 'K']]:
-  """`Spectrum.coordinates` of standardised features, in f32, and its `values`.
+  """`Spectrum.coordinates` and its `values`.
 
-  Those of large features are made by blocks, without a spectrum: that is twice
-  as large as the features.
+  Those of large features are f32, and made by blocks without a spectrum: that
+  is twice as large as the features.
 
   Args:
     features: [N, D].
+    prepare: `centre` or `standardise`.
 
   Returns:
     [N, K], or [N, 1] zeros if K is 0, and [K].
   """
   given = np.asarray(features)
   n, d = given.shape
-  if d > n or n * d * np.dtype(np.float64).itemsize <= kept.MOST_BYTES:
-    found = spectrum(given, standardise)
-    x = np.empty((n, max(len(found.values), 1)), np.float32)
+  is_small = n * d * np.dtype(np.float64).itemsize <= kept.MOST_BYTES
+  if is_small or d > n:
+    found = spectrum(given, prepare)
+    x = np.empty(
+      (n, max(len(found.values), 1)), np.float64 if is_small else np.float32
+    )
     for rows in row_blocks(*x.shape):
       x[rows] = found.coordinates(rows)
     return x, found.values
-  standard, gram = _standardiser(given), np.zeros((d, d))
+  rows_of = {centre: _centred_rows, standardise: _standard_rows}[prepare]
+  prepared, gram = rows_of(given), np.zeros((d, d))
   for rows in row_blocks(n, d):
-    block = standard(rows)
+    block = prepared(rows)
     gram += block.T @ block
   values, vectors = _eigen(gram, n)
   x = np.zeros((n, max(len(values), 1)), np.float32)
   for rows in row_blocks(n, d):
-    x[rows, : len(values)] = standard(rows) @ vectors
+    x[rows, : len(values)] = prepared(rows) @ vectors
   return x, values

@@ -16,24 +16,25 @@ from neucrab_jax.typing import Array
 # Distances of one block.
 _BLOCK_ELEMENTS = 1 << 23
 
+# Neighbours that are sooner found one after the other than by sorting all.
+_FEW = 512
+
 
 def _smallest(
   distances: Float[np.ndarray, 'B N'], k: int
 ) -> Int[np.ndarray, 'B k']:
-  """Columns of the k smallest of each row, in order, the first of equals."""
-  rows = np.arange(len(distances))[:, None]
-  chosen = np.argpartition(distances, k - 1, axis=1)[:, :k]
-  chosen.sort(axis=1)
-  values = distances[rows, chosen]
-  # Of those as far as the last, others may come before.
-  last = values.max(axis=1, keepdims=True)
-  for row in np.flatnonzero(np.sum(distances <= last, axis=1) > k):
-    nearer = np.flatnonzero(distances[row] <= last[row])
-    order = np.argsort(distances[row, nearer], kind='stable')[:k]
-    chosen[row] = np.sort(nearer[order])
-    values[row] = distances[row, chosen[row]]
-  order = np.argsort(values, axis=1, kind='stable')
-  return np.take_along_axis(chosen, order, axis=1)
+  """Columns of the k smallest of each row, in order, the first of equals.
+
+  Those of a few are overwritten.
+  """
+  if k > _FEW:
+    return np.argsort(distances, axis=1, kind='stable')[:, :k]
+  rows = np.arange(len(distances))
+  chosen = np.empty((len(distances), k), np.int64)
+  for place in range(k):
+    chosen[:, place] = np.argmin(distances, axis=1)
+    distances[rows, chosen[:, place]] = np.inf
+  return chosen
 
 
 def nearest(features: Float[Array, 'N D'], k: int) -> Int[np.ndarray, 'N k']:
@@ -67,7 +68,9 @@ def nearest(features: Float[Array, 'N D'], k: int) -> Int[np.ndarray, 'N k']:
   for start in range(0, n, size):
     own = np.arange(start, min(start + size, n))
     # An example's own norm shifts all of its distances alike.
-    distances = norms - 2 * (x[own] @ x.T)
+    distances = x[own] @ x.T
+    distances *= -2
+    distances += norms
     distances[own - start, own] = np.inf
     found[own] = _smallest(distances, k)
   return found

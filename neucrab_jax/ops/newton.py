@@ -6,7 +6,8 @@
 Where a score is the least loss itself, and the penalty is small, `linear`'s
 L-BFGS needs hundreds of steps in f64 and may not be there yet. Newton's need a
 dozen. Their directions are found by conjugate gradients in f32, which is enough
-for a direction; the loss and its gradient are in f64.
+for a direction; the loss and its gradient are in f64, of some examples at a
+time.
 
 Axes: N examples, D features, C classes.
 
@@ -68,9 +69,12 @@ def _preconditioner(
     l2: [D], the penalty.
   """
   count = len(p) * (p.shape[1] - 1)
-  weights = np.sum(p * (1 - p), axis=1, keepdims=True) / count
-  weighted = x * np.sqrt(weights)
-  hessian = weighted.T @ weighted
+  hessian = np.zeros((x.shape[1],) * 2, np.float32)
+  for rows in float64.row_blocks(*x.shape):
+    own = p[rows]
+    weights = np.sum(own * (1 - own), axis=1, keepdims=True) / count
+    weighted = x[rows] * np.sqrt(weights)
+    hessian += weighted.T @ weighted
   diagonal = np.diagonal(hessian) + l2  # in f64: a penalty can be of any size
   floor = np.finfo(np.float32).eps * max(diagonal.max(), 1e-20)
   scale = 1 / np.sqrt(np.maximum(diagonal, floor))
@@ -93,10 +97,17 @@ def _direction(
   """Minus the inverse Hessian times the gradient, [C, D], as near as pays."""
   divide = _preconditioner(x, p, l2)
 
+  blocks_of = tuple(float64.row_blocks(*x.shape))
+
   def hessian_times(v):
-    moved = v.astype(np.float32) @ x.T  # [C, N]
-    moved = (moved - np.sum(p.T * moved, axis=0)) * p.T
-    return (moved @ x).astype(np.float64) / len(x) + l2 * v
+    in_f32 = v.astype(np.float32)
+    total = np.zeros_like(in_f32)
+    for rows in blocks_of:
+      own = p[rows].T
+      moved = in_f32 @ x[rows].T  # [C, B]
+      moved = (moved - np.sum(own * moved, axis=0)) * own
+      total += moved @ x[rows]
+    return total.astype(np.float64) / len(x) + l2 * v
 
   residual = -gradient
   ahead = divide(residual)
@@ -138,7 +149,7 @@ def fit(
   (True, (1, 2))
 
   Args:
-    features: [N, D].
+    features: [N, D]; they are centred and scaled in their own precision.
     labels: [N], integers from 0 to C − 1.
     num_classes: C, at least 2.
     l2: strength of the penalty, not zero.
@@ -155,22 +166,35 @@ def fit(
   blocks.check(features, 1, labels)
   given = np.asarray(features)
   n, d = given.shape
-  x = np.empty((n, d + 1))
-  x[:, :d] = float64.centre(given)
-  centre = np.asarray(given[0], np.float64) - x[0, :d]
-  size = np.sqrt(np.mean(x[:, :d] ** 2)) or 1.0
-  x /= size
-  x[:, d] = 1
-  in_f32 = x.astype(np.float32)
-  members = float64.one_hot(labels)
+  blocks_of = tuple(float64.row_blocks(n, d + 1))
+  first = np.asarray(given[0], np.float64)
+  moved = sum(np.sum(given[rows] - first, axis=0) for rows in blocks_of) / n
+  centre = first + moved
+  squares = sum(
+    np.sum((given[rows] - first - moved) ** 2) for rows in blocks_of
+  )
+  size = np.sqrt(squares / given.size) or 1.0
+  x = np.ones((n, d + 1), given.dtype)
+  for rows in blocks_of:
+    x[rows, :d] = (given[rows] - first - moved) / size
+  in_f32 = x.astype(np.float32, copy=False)
   # The penalty is on the kernel of the features as given.
   penalty = np.append(np.full(d, l2 / size**2), 0)
 
   def loss_of(weights):
-    logs = special.log_softmax((weights @ x.T).T, axis=1)
-    loss = -np.sum(members * logs) / n + 0.5 * np.sum(penalty * weights**2)
-    p = np.exp(logs)
-    return loss, (p - members).T @ x / n + penalty * weights, p
+    loss, gradient = 0.0, np.zeros_like(weights)
+    p = np.empty((n, num_classes), np.float32)
+    for rows in blocks_of:
+      part = x[rows].astype(np.float64, copy=False)
+      own = np.arange(len(part)), labels[rows]
+      logs = special.log_softmax(part @ weights.T, axis=1)
+      loss -= np.sum(logs[own])
+      errors = np.exp(logs)
+      p[rows] = errors
+      errors[own] -= 1
+      gradient += errors.T @ part
+    loss = loss / n + 0.5 * np.sum(penalty * weights**2)
+    return loss, gradient / n + penalty * weights, p
 
   weights = np.zeros((num_classes, d + 1))
   loss, gradient, p = loss_of(weights)
@@ -178,7 +202,7 @@ def fit(
   while iteration < max_iterations and step >= _SMALLEST_STEP:
     if np.abs(gradient).max() <= tolerance:
       break
-    direction = _direction(in_f32, p.astype(np.float32), penalty, gradient)
+    direction = _direction(in_f32, p, penalty, gradient)
     slope = np.sum(gradient * direction)
     step = 1.0
     while step >= _SMALLEST_STEP:
