@@ -313,7 +313,7 @@ def coordinates(
     for rows in row_blocks(*x.shape):
       x[rows] = found.coordinates(rows)
     return x, found.values
-  rows_of = {centre: _centred_rows, standardise: _standard_rows}[prepare]
+  rows_of = _standard_rows if prepare is standardise else _centred_rows
   prepared, gram = rows_of(given), np.zeros((d, d))
   for rows in row_blocks(n, d):
     block = prepared(rows)
