@@ -29,8 +29,12 @@ def _blocks(
   size = max(1, _BLOCK_ELEMENTS // n)
   for start in range(0, n, size):
     rows = slice(start, min(start + size, n))
-    distances = np.clip((1 - units[rows] @ units.T) / 2, 0, 1)
-    bins = np.round(distances * (_NUM_BINS - 1)).astype(np.int32)
+    distances = units[rows] @ units.T
+    np.subtract(1, distances, out=distances)
+    distances /= 2
+    np.clip(distances, 0, 1, out=distances)
+    distances *= _NUM_BINS - 1
+    bins = np.round(distances, out=distances).astype(np.int32)
     # A bin of its own for an example and itself.
     bins[np.arange(len(bins)), np.arange(n)[rows]] = _NUM_BINS
     yield rows, bins, labels[rows, None] == labels
@@ -97,10 +101,14 @@ def parc(
   added = np.append(-beyond / spread, 0)
   added_alike = np.append(-(ranks - 0.5) / spread, 0)
   by_share = 0.5 * (1 / spread - score * (1 - 2 * share) / share / (1 - share))
-  influence = np.zeros(n)
-  for rows, bins, same in _blocks(units, labels):
-    values = added[bins] + same * (added_alike[bins] + by_share)
-    influence[rows] = 2 * values.sum(axis=1) / (n - 1)
+
+  def influence():
+    found = np.zeros(n)
+    for rows, bins, same in _blocks(units, labels):
+      values = added[bins] + same * (added_alike[bins] + by_share)
+      found[rows] = 2 * values.sum(axis=1) / (n - 1)
+    return found
+
   return measure.Score(score, influence=influence)
 
 
